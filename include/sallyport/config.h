@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: ISC
+/*
+ * The configuration: an immutable snapshot, reference-counted. A session holds
+ * a reference to the one that its policy came from until it ends; a reload
+ * makes a whole new snapshot, and any error leaves the old one in force.
+ */
+#ifndef SALLYPORT_CONFIG_H
+#define SALLYPORT_CONFIG_H
+
+#include "sallyport/balance.h"
+#include "sallyport/base.h"
+#include "sallyport/event.h"
+#include "sallyport/netaddr.h"
+#include "sallyport/policy.h"
+#include "sallyport/pool_ledger.h"
+#include "sallyport/route.h"
+
+#define CONFIG_DEFAULT_FILE   SALLYPORT_SYSCONFDIR "/sallyport/sallyport.conf"
+#define CONFIG_DEFAULT_POLICY "default" /* exists without being configured */
+
+enum tls_mode { TLS_NONE, TLS_EXPLICIT, TLS_REQUIRED, TLS_IMPLICIT };
+
+/* How we make data connections with a server. */
+enum data_mode { DATA_AUTO, DATA_EPSV, DATA_PASV, DATA_PORT, DATA_EPRT, DATA_CLIENT };
+
+struct port_range {
+	uint16_t first; /* 0: any port the kernel gives */
+	uint16_t last;
+};
+
+struct listener_config {
+	char name[NAME_MAX_LEN];
+	struct netaddr *binds;
+	size_t binds_n;
+	char *greeting;			/* text of the 220 */
+	struct netaddr passive_address; /* AF_UNSPEC: the address the client reached us by */
+	struct port_range passive_ports;
+	bool strict_eol;
+	const struct policy *policy;	/* applies until a route is known: the one named "default" */
+};
+
+/* A server: a numeric address, or a name that is looked up. */
+struct server_config {
+	char name[NAME_MAX_LEN];
+	char *host;		/* as configured, without port */
+	uint16_t port;
+	struct netaddr address; /* AF_UNSPEC when host is a name */
+	uint32_t weight;
+	uint32_t max_sessions;	/* 0: no limit */
+	enum data_mode data;
+	bool trust_pasv_address; /* connect where its 227 says, even to another host */
+	bool escape_iac;	/* double 0xFF in commands (Telnet) */
+};
+
+struct pool_config {
+	char name[NAME_MAX_LEN];
+	enum balance_algorithm balance;
+	struct server_config *servers;
+	size_t servers_n;	/* 1..POOL_SERVERS_MAX */
+	int64_t queue_timeout_ms;
+	unsigned tries;		/* servers tried for one logon; 0: all */
+	struct pool_ledger *ledger; /* runtime state; attached before the snapshot is in force; not owned */
+	uint16_t places[POOL_SERVERS_MAX]; /* of the servers in the ledger */
+};
+
+enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
+
+struct log_config {
+	enum log_format format;
+	char *file;		/* "-": standard output; "": none */
+	enum event_level level;
+	bool syslog;
+	char *syslog_facility;	/* "daemon", "ftp", "local0" … */
+};
+
+struct admin_config {
+	char *socket;		/* path of the Unix socket; "": none */
+};
+
+struct config {
+	_Atomic unsigned refs;
+	char *file;		/* where it came from; "(command line)" for the one-liner */
+	unsigned workers;	/* 1..SESSION_WORKERS_MAX; 0 in the file became the number of CPUs */
+	unsigned shards;
+	unsigned max_sessions;	/* process-wide; 0: as many as descriptors allow */
+	int64_t drain_timeout_ms;
+	struct admin_config admin;
+	struct log_config log;
+	struct listener_config *listeners;
+	size_t listeners_n;
+	struct pool_config *pools;
+	size_t pools_n;
+	struct policy *policies;
+	size_t policies_n;
+	struct route_rule *routes;
+	size_t routes_n;
+	bool route_implied;	/* no route was configured: the only one there is leads to the only pool */
+	bool routes_use_time;	/* some route has `times` */
+};
+
+/* Errors of a file, all of them, in order. Each is one line "file:line: key: what and why". */
+struct config_errors {
+	char **lines;
+	size_t n;
+};
+void config_errors_fini(struct config_errors *errors);
+
+/*
+ * Loads and checks `file`. NULL with at least one error when it cannot be
+ * used; otherwise a snapshot with one reference. *warnings (may be NULL) gets
+ * what is allowed and probably not meant. Both are overwritten; free them with
+ * config_errors_fini(). libconfuse's scanner is global: one thread at a time,
+ * the same holds for config_from_command_line(). Main.
+ */
+SP_MUSTCHECK struct config *config_load(const char *file, struct config_errors *errors,
+					struct config_errors *warnings);
+
+/*
+ * The one-liner: one listener "main", one pool "main" with these servers, one
+ * route, no admin socket; everything else at its default.
+ */
+SP_MUSTCHECK struct config *config_from_command_line(const char *const listens[], size_t listens_n,
+						     const char *const servers[], size_t servers_n,
+						     struct config_errors *errors);
+
+/* Any thread; the last unref frees. */
+struct config *config_ref(struct config *config);
+void config_unref(struct config **config);
+
+/* What the configuration means, for `-t`: listeners, routes in order, pools with their servers, policies. */
+void config_explain(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx);
+
+#endif

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: ISC
+/*
+ * A snapshot in the making: from texts to values (config_build.c), then what
+ * the values say of one another (config_check*.c).
+ */
+#ifndef SALLYPORT_CONFIG_BUILD_H
+#define SALLYPORT_CONFIG_BUILD_H
+
+#include "sallyport/config.h"
+#include "sallyport/config_keys.h"
+#include "sallyport/config_report.h"
+#include "sallyport/config_tree.h"
+
+/* What a route refers to, until it is looked up; NULL: not given. */
+struct config_references {
+	char *pool;
+	char *policy;
+};
+
+struct config_build {
+	struct config *config;
+	struct config_report *report;
+	struct config_tree tree;
+	struct config_references *routes; /* by route */
+	bool command_line;		  /* messages name options, not keys */
+};
+
+/*
+ * Fills build->config from build->tree. Where a value is wrong, or there is no
+ * memory for it, the default stands, or nothing (NULL, AF_UNSPEC) where there
+ * is none: the checks can go on.
+ */
+void config_build_all(struct config_build *build);
+void config_build_fini(struct config_build *build);
+
+/* References, existence, order; they become indexes. */
+void config_check_all(struct config_build *build);
+/* Addresses and ports among one another; called by it. */
+void config_check_net(struct config_build *build);
+/* Policies: commands and clocks; called by it. */
+void config_check_policies(struct config_build *build);
+
+/* Places for messages: of the i-th section of a kind at the top level, and of a value in it. */
+struct config_position config_build_place(const struct config_build *build,
+					  enum config_section_id id, size_t i);
+struct config_position config_build_value_place(const struct config_build *build,
+						enum config_section_id id, size_t i,
+						const char *key, size_t value);
+/* The same for a server of a pool. */
+struct config_position config_build_server_place(const struct config_build *build, size_t pool,
+						 size_t server, const char *key);
+
+/* What a message calls a key: its name, or the option that stands for it. */
+const char *config_build_label(const struct config_build *build, enum config_section_id id,
+			       const char *key);
+
+/* Releases what a snapshot that is not shared (any more) holds, and itself. */
+void config_free(struct config **config);
+
+#endif

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: ISC
+/*
+ * The two data connections of one transfer: one with the client, one with the
+ * server, each made either way (we listen, or we dial) and each on its own.
+ * Then the relay between them.
+ *
+ * Knows the protocol's addresses but not its replies: the session says what is
+ * to be done and is told what happened through data_ops. Thread: the session's
+ * worker.
+ */
+#ifndef SALLYPORT_DATA_H
+#define SALLYPORT_DATA_H
+
+#include "sallyport/connect.h"
+#include "sallyport/loop.h"
+#include "sallyport/netaddr.h"
+#include "sallyport/relay.h"
+#include "sallyport/stream.h"
+#include "sallyport/transfer.h"
+
+enum side { SIDE_CLIENT, SIDE_SERVER };
+
+enum data_state {
+	DATA_IDLE,	/* nothing arranged */
+	DATA_LISTENING, /* our listener waits for the peer */
+	DATA_ARRANGED,	/* the peer's address is known; not dialled yet */
+	DATA_DIALLING,
+	DATA_OPEN,	/* connected */
+	DATA_CLOSED,	/* was open; closed orderly or broken */
+	DATA_FAILED,	/* could not be made */
+};
+
+struct data;
+
+/* Each is the last thing the caller does: the callee may free the data object. */
+struct data_ops {
+	/* A side's state has changed: it is open now, or it failed (`error`: errno). */
+	void (*on_side)(void *owner, enum side side, int error);
+	/* The relay is over. */
+	void (*on_relay)(void *owner, enum relay_state how);
+	/* Bytes moved; at most once a second. */
+	void (*on_progress)(void *owner);
+};
+
+struct data_side {
+	struct data *data;
+	enum side side;
+	enum data_state state;
+	int listen_fd;		/* -1: none */
+	struct event on_accept;
+	struct netaddr peer;	/* who may connect (port ignored), or whom we dial */
+	bool any_peer;		/* policy: other hosts than `peer` may connect */
+	struct connect dial;
+	struct stream stream;
+};
+
+struct data {
+	struct loop *loop;
+	struct ledger *ledger;
+	struct session_id id;
+	const struct data_ops *ops;
+	void *owner;
+	struct data_side sides[2]; /* by enum side */
+	struct relay relay;
+	int64_t told_ms;	   /* last on_progress */
+};
+
+/* NULL: no memory. */
+struct data *data_new(struct loop *loop, struct ledger *ledger, struct session_id id,
+		      const struct data_ops *ops, void *owner);
+
+/* Breaks (RST) whatever is open and closes the listeners. */
+void data_free(struct data **data);
+
+/*
+ * Opens a listener for the peer `expected` on `local` (its port is ignored)
+ * with a port of `range`, chosen at random; *bound gets address and port. 0,
+ * -EADDRINUSE when no port of the range is free, or another -errno. What the
+ * side had before is closed.
+ */
+SP_MUSTCHECK int data_listen(struct data *data, enum side side, const struct netaddr *local,
+			     struct port_range range, const struct netaddr *expected, bool any_peer,
+			     struct netaddr *bound);
+
+/* Notes whom to dial; data_dial() does it. What the side had before is closed. */
+void data_arrange(struct data *data, enum side side, const struct netaddr *target);
+/* Dials; `source` may be NULL (any). The side must be DATA_ARRANGED. */
+void data_dial(struct data *data, enum side side, const struct netaddr *source);
+
+/* Both sides are DATA_OPEN: starts the relay. on_relay may come before this returns. */
+void data_relay(struct data *data, enum transfer_direction direction);
+
+/* Orderly end of one side (FIN), broken end (RST), or nothing when it is not open; listener and dialling are cancelled. */
+void data_close(struct data *data, enum side side);
+void data_abort(struct data *data, enum side side);
+
+#endif

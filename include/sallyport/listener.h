@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: ISC
+/*
+ * Listeners: the sockets on which a worker accepts clients. Main opens them
+ * (so that a port that is taken is an error at the start), each worker has its
+ * own of each address (SO_REUSEPORT).
+ */
+#ifndef SALLYPORT_LISTENER_H
+#define SALLYPORT_LISTENER_H
+
+#include "sallyport/loop.h"
+
+/* Accepting rests so long when descriptors or memory have run out. */
+#define ACCEPT_PAUSE_MS 1000
+
+/*
+ * Opens a listening socket, non-blocking, with the options that accepted
+ * sockets inherit (TCP_NODELAY, keep-alive, TCP_USER_TIMEOUT). A descriptor or
+ * -errno. `share`: SO_REUSEPORT. Main.
+ */
+SP_MUSTCHECK int listener_open(const struct netaddr *address, bool share);
+
+struct listeners; /* those of one worker */
+
+/*
+ * Begins to accept on the descriptors fds[i] for loop->config->listeners: one
+ * for each bind of each listener, in order; they belong to it from now on. -1:
+ * the socket of that address is taken over from *old, so that no client that
+ * waits on it is lost. *old is stopped. At most `max_sessions` sessions on this
+ * worker (0: no limit). NULL: no memory (then nothing has changed, and the
+ * descriptors are still the caller's).
+ */
+SP_MUSTCHECK struct listeners *listeners_start(struct loop *loop, const int fds[], size_t n,
+					       size_t max_sessions, struct listeners **old);
+
+/* Closes the sockets: no more clients. */
+void listeners_stop(struct listeners **listeners);
+
+#endif

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: ISC
+/*
+ * Texts that must be changed on their way. Pure; any thread.
+ */
+#ifndef SALLYPORT_TRANSLATE_H
+#define SALLYPORT_TRANSLATE_H
+
+#include "sallyport/base.h"
+#include "sallyport/reply.h"
+#include "sallyport/span.h"
+
+#define FEAT_BYTES_MAX 4096
+
+/*
+ * The answer to FEAT (RFC 2389 section 3.2): what we do ourselves (EPRT, EPSV,
+ * HOST, PASV, UTF8 …) and what the server does, less what we must not promise
+ * (AUTH, PBSZ, PROT, CCC, MODE Z, LPRT …). `server`: its whole reply (REPLY.raw);
+ * empty when it is not known or the server has no FEAT. Writes a whole reply into
+ * to[size]; returns its length (lines that do not fit are left out).
+ */
+size_t translate_feat(char *to, size_t size, struct span server);
+
+#endif

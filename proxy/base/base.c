@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: ISC
+/*
+ * The floor's few bodies: assertion failure, copying, comparing bytes.
+ */
+#include "sallyport/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sallyport/span.h"
+
+void sp_assert_failed(const char *what, const char *file, int line)
+{
+	fprintf(stderr, "sallyport: %s:%d: assertion failed: %s\n", file, line, what);
+	fflush(stderr);
+	abort();
+}
+
+bool sp_copy(char *to, size_t size, const char *from)
+{
+	return span_copy(to, size, span_of(from));
+}
+
+static unsigned char lower(char c)
+{
+	unsigned char u = (unsigned char)c;
+
+	return u >= 'A' && u <= 'Z' ? (unsigned char)(u + ('a' - 'A')) : u;
+}
+
+bool span_eq_nocase(struct span a, struct span b)
+{
+	if (a.n != b.n)
+		return false;
+	for (size_t i = 0; i < a.n; i++) {
+		if (lower(a.p[i]) != lower(b.p[i]))
+			return false;
+	}
+	return true;
+}
+
+bool span_starts_nocase(struct span a, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return a.n >= n && span_eq_nocase(span_from(a.p, n), span_from(prefix, n));
+}
+
+bool span_copy(char *to, size_t size, struct span from)
+{
+	size_t n = from.n;
+
+	SP_ASSERT(size > 0);
+	if (n >= size)
+		n = size - 1;
+	if (n > 0)
+		memcpy(to, from.p, n);
+	to[n] = '\0';
+	return n == from.n;
+}
