@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: ISC
+/*
+ * Making, holding and ending the two data connections of a transfer.
+ */
+#include "sallyport/data.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sallyport/fd_registry.h"
+
+/* Ports tried at random before the range is walked from end to end. */
+#define RANDOM_TRIES 16
+#define PROGRESS_MS  1000
+
+static void on_stream_ready(void *owner, unsigned ready);
+
+static void side_init(struct data *data, enum side which)
+{
+	struct data_side *side = &data->sides[which];
+
+	side->data = data;
+	side->side = which;
+	side->state = DATA_IDLE;
+	side->listen_fd = -1;
+	connect_init(&side->dial);
+	stream_init(&side->stream);
+}
+
+struct data *data_new(struct loop *loop, struct ledger *ledger, struct session_id id,
+		      const struct data_ops *ops, void *owner)
+{
+	struct data *data = calloc(1, sizeof(*data));
+
+	if (data == NULL)
+		return NULL;
+	ledger_add(ledger, LEDGER_BUFFER);
+	data->loop = loop;
+	data->ledger = ledger;
+	data->id = id;
+	data->ops = ops;
+	data->owner = owner;
+	side_init(data, SIDE_CLIENT);
+	side_init(data, SIDE_SERVER);
+	relay_init(&data->relay);
+	return data;
+}
+
+static void close_listener(struct data_side *side)
+{
+	if (side->listen_fd < 0)
+		return;
+	event_del(&side->on_accept);
+	fd_registry_forget(side->listen_fd);
+	close(side->listen_fd);
+	side->listen_fd = -1;
+	ledger_sub(side->data->ledger, LEDGER_LISTENER_FD);
+}
+
+/* Everything of the side but an open stream. */
+static void side_cancel(struct data_side *side)
+{
+	close_listener(side);
+	connect_cancel(&side->dial);
+}
+
+static void stop_relay(struct data *data)
+{
+	relay_stop(&data->relay);
+}
+
+void data_abort(struct data *data, enum side which)
+{
+	struct data_side *side = &data->sides[which];
+
+	side_cancel(side);
+	if (stream_is_open(&side->stream)) {
+		stop_relay(data);
+		stream_abort(&side->stream);
+	}
+	if (side->state != DATA_IDLE && side->state != DATA_FAILED)
+		side->state = DATA_CLOSED;
+}
+
+void data_close(struct data *data, enum side which)
+{
+	struct data_side *side = &data->sides[which];
+
+	side_cancel(side);
+	if (stream_is_open(&side->stream)) {
+		stop_relay(data);
+		stream_close(&side->stream);
+	}
+	if (side->state != DATA_IDLE && side->state != DATA_FAILED)
+		side->state = DATA_CLOSED;
+}
+
+void data_free(struct data **dataptr)
+{
+	struct data *data = *dataptr;
+
+	if (data == NULL)
+		return;
+	*dataptr = NULL;
+	data_abort(data, SIDE_CLIENT);
+	data_abort(data, SIDE_SERVER);
+	ledger_sub(data->ledger, LEDGER_BUFFER);
+	free(data);
+}
+
+/* Bytes of a transfer are many: no waiting for more to fill a segment. */
+static void tune(int fd)
+{
+	int on = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+static void adopt(struct data_side *side, int fd, const char *where)
+{
+	struct data *data = side->data;
+
+	stream_open(&side->stream, data->loop->base, fd, data->ledger, LEDGER_DATA_FD, data->id, where,
+		    on_stream_ready, side);
+	side->state = DATA_OPEN;
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct data_side *side = arg;
+	struct data *data = side->data;
+	struct netaddr from;
+	socklen_t n = sizeof(from);
+	int got;
+
+	(void)what;
+	data->loop->now_ms = sp_now_ms();
+	memset(&from, 0, sizeof(from));
+	got = accept4(fd, &from.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (got < 0) {
+		int error = errno;
+
+		if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
+			return;
+		close_listener(side);
+		side->state = DATA_FAILED;
+		data->ops->on_side(data->owner, side->side, error);
+		return;
+	}
+	if (!side->any_peer && !netaddr_same_host(&from, &side->peer)) {
+		struct linger now = { 1, 0 };
+
+		/* RFC 2577 section 8: the wrong peer goes, the port stays open for the right one. */
+		counter_add(data->loop->counters, COUNT_DATA_FOREIGN, 1);
+		(void)setsockopt(got, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		close(got);
+		return;
+	}
+	close_listener(side);
+	tune(got);
+	adopt(side, got, SP_HERE);
+	data->ops->on_side(data->owner, side->side, 0);
+}
+
+/* Binds and listens on one port: a descriptor or -errno. */
+static int listen_on(const struct netaddr *local, uint16_t port)
+{
+	struct netaddr address = *local;
+	int on = 1;
+	int error;
+	int fd = socket(address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	netaddr_set_port(&address, port);
+	/* For ports of connections that are in TIME_WAIT; two listeners never share one. */
+	if (port != 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, &address.sa, netaddr_len(&address)) == 0 && listen(fd, 4) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	return -error;
+}
+
+static int listen_in_range(struct loop *loop, const struct netaddr *local, struct port_range range,
+			   uint16_t *port)
+{
+	unsigned size = (unsigned)range.last - range.first + 1u;
+	unsigned start;
+
+	if (range.first == 0) {
+		*port = 0;
+		return listen_on(local, 0);
+	}
+	for (unsigned i = 0; i < RANDOM_TRIES; i++) {
+		int fd;
+
+		*port = (uint16_t)(range.first + loop_random(loop) % size);
+		fd = listen_on(local, *port);
+		if (fd != -EADDRINUSE)
+			return fd;
+	}
+	start = (unsigned)(loop_random(loop) % size);
+	for (unsigned i = 0; i < size; i++) {
+		int fd;
+
+		*port = (uint16_t)(range.first + (start + i) % size);
+		fd = listen_on(local, *port);
+		if (fd != -EADDRINUSE)
+			return fd;
+	}
+	return -EADDRINUSE;
+}
+
+/* Breaks what the side had and makes it new. */
+static void side_reset(struct data *data, enum side which)
+{
+	data_abort(data, which);
+	data->sides[which].state = DATA_IDLE;
+}
+
+int data_listen(struct data *data, enum side which, const struct netaddr *local, struct port_range range,
+		const struct netaddr *expected, bool any_peer, struct netaddr *bound)
+{
+	struct data_side *side = &data->sides[which];
+	uint16_t port;
+	int fd;
+
+	side_reset(data, which);
+	fd = listen_in_range(data->loop, local, range, &port);
+	if (fd < 0)
+		return fd;
+	*bound = *local;
+	netaddr_set_port(bound, port);
+	if (port == 0) {
+		socklen_t n = sizeof(*bound);
+
+		if (getsockname(fd, &bound->sa, &n) != 0) {
+			int error = errno;
+
+			close(fd);
+			return -error;
+		}
+	}
+	side->listen_fd = fd;
+	ledger_add(data->ledger, LEDGER_LISTENER_FD);
+	fd_registry_note(fd, data->id, LEDGER_LISTENER_FD, SP_HERE);
+	side->peer = *expected;
+	side->any_peer = any_peer;
+	side->state = DATA_LISTENING;
+	event_assign(&side->on_accept, data->loop->base, fd, EV_READ | EV_PERSIST, on_accept, side);
+	if (event_add(&side->on_accept, NULL) != 0) {
+		close_listener(side);
+		side->state = DATA_IDLE;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void data_arrange(struct data *data, enum side which, const struct netaddr *target)
+{
+	side_reset(data, which);
+	data->sides[which].peer = *target;
+	data->sides[which].state = DATA_ARRANGED;
+}
+
+static void on_dialled(void *owner, int fd, const struct netaddr *address, int error)
+{
+	struct data_side *side = owner;
+	struct data *data = side->data;
+
+	(void)address;
+	data->loop->now_ms = sp_now_ms();
+	if (fd < 0)
+		side->state = DATA_FAILED;
+	else
+		adopt(side, fd, SP_HERE);
+	data->ops->on_side(data->owner, side->side, error);
+}
+
+void data_dial(struct data *data, enum side which, const struct netaddr *source)
+{
+	struct data_side *side = &data->sides[which];
+	struct connect_options options = { .nodelay = true };
+
+	SP_ASSERT(side->state == DATA_ARRANGED);
+	if (source != NULL)
+		options.source = *source;
+	side->state = DATA_DIALLING;
+	connect_start(&side->dial, data->loop->base, &side->peer, 1, &options, data->ledger,
+		      LEDGER_DATA_FD, data->id, on_dialled, side);
+}
+
+/* The last thing its caller does. */
+static void pump(struct data *data)
+{
+	uint64_t before = data->relay.moved;
+	enum relay_state state = relay_pump(&data->relay);
+
+	if (state != RELAY_RUNNING) {
+		data->ops->on_relay(data->owner, state);
+		return;
+	}
+	if (data->relay.moved != before && data->loop->now_ms - data->told_ms >= PROGRESS_MS) {
+		data->told_ms = data->loop->now_ms;
+		data->ops->on_progress(data->owner);
+	}
+}
+
+static void on_stream_ready(void *owner, unsigned ready)
+{
+	struct data_side *side = owner;
+	struct data *data = side->data;
+
+	(void)ready;
+	if (!data->relay.running)
+		return;
+	data->loop->now_ms = sp_now_ms();
+	pump(data);
+}
+
+void data_relay(struct data *data, enum transfer_direction direction)
+{
+	struct stream *client = &data->sides[SIDE_CLIENT].stream;
+	struct stream *server = &data->sides[SIDE_SERVER].stream;
+	bool down = direction == TRANSFER_DOWN;
+
+	SP_ASSERT(data->sides[SIDE_CLIENT].state == DATA_OPEN);
+	SP_ASSERT(data->sides[SIDE_SERVER].state == DATA_OPEN);
+	data->told_ms = data->loop->now_ms;
+	relay_start(&data->relay, data->loop, down ? server : client, down ? client : server,
+		    data->ledger, data->id);
+	pump(data);
+}
