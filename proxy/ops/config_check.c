@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: ISC
+/*
+ * Checks of a configuration: does everything that is needed exist, does
+ * everything that is named exist, is everything that exists of use? Routes come
+ * out of here with the indexes of their pool and policy.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sallyport/config_build.h"
+#include "sallyport/config_text.h"
+#include "sallyport/pool_ledger.h"
+
+static const struct config_position whole_file = { 0, 0 };
+
+/* --- references -------------------------------------------------------------- */
+
+/* Names of things of a kind: what there is, for look-ups and for suggestions. */
+struct names {
+	size_t n;
+	const char *(*name)(const struct config *config, size_t i);
+};
+
+static const char *listener_name(const struct config *config, size_t i)
+{
+	return config->listeners[i].name;
+}
+
+static const char *pool_name(const struct config *config, size_t i)
+{
+	return config->pools[i].name;
+}
+
+static const char *policy_name(const struct config *config, size_t i)
+{
+	return config->policies[i].name;
+}
+
+static bool find_name(const struct config *config, const struct names *names, const char *name,
+		      size_t *index)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		if (strcmp(names->name(config, i), name) == 0) {
+			*index = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Complains that there is no `what` of this name, and says which one there is. */
+static void unknown_name(struct config_build *build, const struct names *names, const char *name,
+			 struct config_position at, const char *key, const char *what)
+{
+	struct config_nearest nearest = config_nearest_start(name);
+	struct config_text known = { 0 };
+
+	for (size_t i = 0; i < names->n; i++) {
+		const char *there = names->name(build->config, i);
+
+		if (there[0] == '?')
+			continue; /* a section whose name was not usable */
+		config_nearest_offer(&nearest, there);
+		config_text_add(&known, "%s%s", known.n > 0 ? ", " : "", there);
+	}
+	if (nearest.best != NULL)
+		config_error(build->report, at, key, "\"%s\" is not the name of a %s (did you mean %s?)",
+			     name, what, nearest.best);
+	else if (known.n > 0)
+		config_error(build->report, at, key, "\"%s\" is not the name of a %s (there are: %s)",
+			     name, what, config_text_get(&known));
+	else
+		config_error(build->report, at, key,
+			     "\"%s\" is not the name of a %s (there is none)", name, what);
+	config_text_fini(&known);
+}
+
+static void resolve_listeners(struct config_build *build, size_t i)
+{
+	const struct config *config = build->config;
+	const struct names names = { config->listeners_n, listener_name };
+	char **listeners = config->routes[i].listeners;
+	size_t index;
+
+	for (size_t j = 0; listeners != NULL && listeners[j] != NULL; j++) {
+		if (!find_name(config, &names, listeners[j], &index))
+			unknown_name(build, &names, listeners[j],
+				     config_build_value_place(build, SECTION_ROUTE, i, "listeners", j),
+				     "listeners", "listener");
+	}
+}
+
+static void resolve_pool(struct config_build *build, size_t i)
+{
+	const struct config *config = build->config;
+	const struct names names = { config->pools_n, pool_name };
+	const char *pool = build->routes[i].pool;
+	struct config_position at = config_build_value_place(build, SECTION_ROUTE, i, "pool", 0);
+
+	if (config->routes[i].reject) {
+		if (pool != NULL)
+			config_error(build->report, at, "pool", "means nothing beside reject = yes");
+		return;
+	}
+	if (pool == NULL) {
+		struct cfg_t *section = config_tree_section(build->tree.root, SECTION_ROUTE, i);
+
+		/* Given, and not a name: that has been said. */
+		if (config_tree_values_n(section, config_key_find(SECTION_ROUTE, "pool")) == 0)
+			config_error(build->report, at, "route", "pool is missing (or reject = yes)");
+		return;
+	}
+	if (config->pools_n > 0 && !find_name(config, &names, pool, &config->routes[i].pool))
+		unknown_name(build, &names, pool, at, "pool", "pool");
+}
+
+static void resolve_policy(struct config_build *build, size_t i)
+{
+	const struct config *config = build->config;
+	const struct names names = { config->policies_n, policy_name };
+	const char *policy = build->routes[i].policy;
+	struct config_position at = config_build_value_place(build, SECTION_ROUTE, i, "policy", 0);
+
+	if (config->routes[i].reject && policy != NULL)
+		config_error(build->report, at, "policy", "means nothing beside reject = yes");
+	else if (!find_name(config, &names, policy != NULL ? policy : CONFIG_DEFAULT_POLICY,
+			    &config->routes[i].policy))
+		unknown_name(build, &names, policy, at, "policy", "policy");
+}
+
+/* --- what must be there -------------------------------------------------------- */
+
+static void check_pools(struct config_build *build)
+{
+	const struct config *config = build->config;
+
+	for (size_t i = 0; i < config->pools_n; i++) {
+		const struct pool_config *pool = &config->pools[i];
+		struct config_position at = config_build_place(build, SECTION_POOL, i);
+
+		if (pool->servers_n == 0)
+			config_error(build->report, at, "pool",
+				     "%s has no server: server NAME { address = \"...\" }",
+				     pool->name);
+		if (pool->servers_n > POOL_SERVERS_MAX)
+			config_error(build->report, at, "pool", "%s has %zu servers (at most %d)",
+				     pool->name, pool->servers_n, POOL_SERVERS_MAX);
+	}
+}
+
+/* One pool and no route: everything goes to the pool. */
+static void imply_route(struct config_build *build)
+{
+	struct config *config = build->config;
+
+	config->routes[0] = (struct route_rule){ .pool = 0 };
+	build->routes[0] = (struct config_references){ NULL, NULL };
+	config->routes_n = 1;
+	config->route_implied = true;
+}
+
+/* Sections whose name was complained about, as a second of its name, are not alternatives. */
+static size_t named_pools(const struct config *config)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < config->pools_n; i++)
+		n += config->pools[i].name[0] != '?';
+	return n;
+}
+
+static void check_existence(struct config_build *build)
+{
+	const struct config *config = build->config;
+	size_t pools = named_pools(config);
+
+	if (config->listeners_n == 0)
+		config_error(build->report, whole_file, "listener",
+			     "there is none: listener NAME { bind = \"0.0.0.0:21\" }");
+	if (config->pools_n == 0)
+		config_error(build->report, whole_file, "pool",
+			     "there is none: pool NAME { server NAME { address = \"...\" } }");
+	check_pools(build);
+	if (config->routes_n > 0 || config->pools_n == 0)
+		return;
+	if (pools <= 1)
+		imply_route(build);
+	else
+		config_error(build->report, whole_file, "route",
+			     "there is none, but there are %zu pools: route { pool = %s }",
+			     pools, config->pools[0].name);
+}
+
+/* --- what is of no use ----------------------------------------------------------- */
+
+static bool has_string(char *const *strings, const char *wanted)
+{
+	for (; *strings != NULL; strings++) {
+		if (strcmp(*strings, wanted) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Is what `later` asks of a text at least what `earlier` does? NULL asks nothing. */
+static bool strings_cover(char *const *earlier, char *const *later)
+{
+	if (earlier == NULL)
+		return true;
+	if (later == NULL)
+		return false;
+	for (; *later != NULL; later++) {
+		if (!has_string(earlier, *later))
+			return false;
+	}
+	return true;
+}
+
+static bool users_cover(char *const *earlier, char *const *later)
+{
+	return strings_cover(earlier, later) || has_string(earlier, "*");
+}
+
+static bool network_is_within(const struct netblock *inner, const struct netblock *outer)
+{
+	return inner->bits >= outer->bits && netblock_contains(outer, &inner->base);
+}
+
+static bool sources_cover(const struct route_rule *earlier, const struct route_rule *later)
+{
+	for (size_t i = 0; i < later->sources_n; i++) {
+		bool covered = false;
+
+		for (size_t j = 0; j < earlier->sources_n && !covered; j++)
+			covered = network_is_within(&later->sources[i], &earlier->sources[j]);
+		if (!covered)
+			return false;
+	}
+	return earlier->sources_n == 0 || later->sources_n > 0;
+}
+
+static bool same_window(const struct route_window *a, const struct route_window *b)
+{
+	return a->days == b->days && a->from == b->from && a->to == b->to;
+}
+
+/* As given; there are too few of them to be clever about. */
+static bool times_cover(const struct route_rule *earlier, const struct route_rule *later)
+{
+	if (earlier->times_n == 0)
+		return true;
+	if (earlier->times_n != later->times_n)
+		return false;
+	for (size_t i = 0; i < later->times_n; i++) {
+		if (!same_window(&earlier->times[i], &later->times[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool rule_covers(const struct route_rule *earlier, const struct route_rule *later)
+{
+	return strings_cover(earlier->listeners, later->listeners) &&
+	       sources_cover(earlier, later) && strings_cover(earlier->hosts, later->hosts) &&
+	       strings_cover(earlier->certificates, later->certificates) &&
+	       times_cover(earlier, later) && users_cover(earlier->users, later->users);
+}
+
+static void check_reachable(struct config_build *build, size_t later)
+{
+	const struct config *config = build->config;
+	struct config_position at = config_build_place(build, SECTION_ROUTE, later);
+
+	for (size_t i = 0; i < later; i++) {
+		if (!rule_covers(&config->routes[i], &config->routes[later]))
+			continue;
+		config_warning(build->report, at, "route",
+			       "never matches: all that it is about goes to the route in %s",
+			       config_place(build->report, config_build_place(build, SECTION_ROUTE, i),
+					    at).text);
+		return;
+	}
+}
+
+static bool listener_has_route(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->routes_n; i++) {
+		if (config->routes[i].listeners == NULL || has_string(config->routes[i].listeners, name))
+			return true;
+	}
+	return false;
+}
+
+static bool is_routed_to(const struct config *config, size_t index, bool pool)
+{
+	for (size_t i = 0; i < config->routes_n; i++) {
+		const struct route_rule *rule = &config->routes[i];
+
+		if (!rule->reject && (pool ? rule->pool : rule->policy) == index)
+			return true;
+	}
+	return false;
+}
+
+static void check_use(struct config_build *build)
+{
+	const struct config *config = build->config;
+
+	for (size_t i = 0; i < config->routes_n; i++)
+		check_reachable(build, i);
+	for (size_t i = 0; i < config->listeners_n; i++) {
+		if (!listener_has_route(config, config->listeners[i].name))
+			config_warning(build->report, config_build_place(build, SECTION_LISTENER, i),
+				       "listener", "%s: no route is about it; all logons are refused",
+				       config->listeners[i].name);
+	}
+	for (size_t i = 0; i < config->pools_n; i++) {
+		if (!is_routed_to(config, i, true))
+			config_warning(build->report, config_build_place(build, SECTION_POOL, i), "pool",
+				       "%s: no route leads to it", config->pools[i].name);
+	}
+	for (size_t i = 0; i < config->policies_n; i++) {
+		const char *name = config->policies[i].name;
+
+		if (strcmp(name, CONFIG_DEFAULT_POLICY) != 0 && !is_routed_to(config, i, false))
+			config_warning(build->report, config_build_place(build, SECTION_POLICY, i),
+				       "policy", "%s: no route uses it", name);
+	}
+}
+
+/* --- the log ---------------------------------------------------------------------- */
+
+static void check_log(struct config_build *build)
+{
+	const struct log_config *log = &build->config->log;
+	struct config_position at = config_build_value_place(build, SECTION_LOG, 0, "file", 0);
+	const char *slash = strrchr(log->file, '/');
+	struct stat st;
+	char *directory;
+
+	if (log->file[0] == '\0' && !log->syslog)
+		config_warning(build->report, at, "log", "neither file nor syslog: events are lost");
+	if (slash == NULL || slash == log->file)
+		return;
+	directory = config_copy_n(log->file, (size_t)(slash - log->file));
+	if (directory == NULL)
+		build->report->no_memory = true;
+	else if (stat(directory, &st) != 0)
+		config_warning(build->report, at, "file", "\"%s\": %s", config_quote(directory).text,
+			       strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		config_warning(build->report, at, "file", "\"%s\" is not a directory",
+			       config_quote(directory).text);
+	free(directory);
+}
+
+void config_check_all(struct config_build *build)
+{
+	check_existence(build);
+	for (size_t i = 0; i < build->config->routes_n && !build->config->route_implied; i++) {
+		resolve_listeners(build, i);
+		resolve_pool(build, i);
+		resolve_policy(build, i);
+	}
+	if (build->config->route_implied) {
+		const struct names names = { build->config->policies_n, policy_name };
+		bool found = find_name(build->config, &names, CONFIG_DEFAULT_POLICY,
+				       &build->config->routes[0].policy);
+
+		SP_ASSERT(found);
+	}
+	check_log(build);
+	config_check_net(build);
+	config_check_policies(build);
+	/* Of what use things are can be said only when they are right. */
+	if (config_report_is_clean(build->report))
+		check_use(build);
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: ISC
+/*
+ * What a configuration means, in words: for an operator who wants to know
+ * before, or who never saw the product. It speaks of what is in force, the
+ * defaults with it, not of what stands in the file.
+ */
+#include <string.h>
+
+#include "sallyport/config.h"
+#include "sallyport/config_text.h"
+#include "sallyport/config_value.h"
+
+struct speaker {
+	const struct config *config;
+	void (*line)(void *ctx, const char *text);
+	void *ctx;
+	struct config_text text; /* of the line that is being made */
+};
+
+/* Adds to the line. */
+#define ADD(s, ...) config_text_add(&(s)->text, __VA_ARGS__)
+
+/* Gives the line out and begins a new one. */
+static void end_line(struct speaker *s)
+{
+	s->line(s->ctx, config_text_get(&s->text));
+	config_text_fini(&s->text);
+}
+
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+/* "30s"; "off" when it is 0. */
+static struct config_shown timeout_text(int64_t ms)
+{
+	return ms == 0 ? (struct config_shown){ "off" } : config_duration_show(ms);
+}
+
+static void explain_process(struct speaker *s)
+{
+	const struct config *config = s->config;
+
+	ADD(s, "%s", config->file);
+	end_line(s);
+	end_line(s);
+	ADD(s, "Process");
+	end_line(s);
+	ADD(s, "    %u worker thread%s, a session table of %u shard%s", config->workers,
+	    plural(config->workers), config->shards, plural(config->shards));
+	end_line(s);
+	if (config->max_sessions == 0)
+		ADD(s, "    as many sessions as there are descriptors for");
+	else
+		ADD(s, "    at most %u session%s", config->max_sessions, plural(config->max_sessions));
+	end_line(s);
+	if (config->drain_timeout_ms == 0)
+		ADD(s, "    when it is stopped: transfers are cut at once");
+	else
+		ADD(s, "    when it is stopped: running transfers have %s to end",
+		    config_duration_show(config->drain_timeout_ms).text);
+	end_line(s);
+	if (config->admin.socket[0] == '\0')
+		ADD(s, "    no control by sallyportctl");
+	else
+		ADD(s, "    control by sallyportctl through %s", config->admin.socket);
+	end_line(s);
+}
+
+static void explain_log(struct speaker *s)
+{
+	static const char *const levels[] = { "debug", "info", "notice", "warning", "error" };
+	const struct log_config *log = &s->config->log;
+
+	if (log->file[0] == '\0' && !log->syslog) {
+		ADD(s, "    events are not written anywhere");
+		end_line(s);
+		return;
+	}
+	ADD(s, "    events of level %s and above go to ", levels[log->level]);
+	if (log->file[0] != '\0')
+		ADD(s, "%s, %s", strcmp(log->file, "-") == 0 ? "standard output" : log->file,
+		    log->format == LOG_FORMAT_JSON ? "as JSON, one object a line" : "as text");
+	if (log->file[0] != '\0' && log->syslog)
+		ADD(s, "; and to ");
+	if (log->syslog)
+		ADD(s, "syslog, facility %s", log->syslog_facility);
+	end_line(s);
+}
+
+static void explain_listener(struct speaker *s, const struct listener_config *listener)
+{
+	const struct port_range *ports = &listener->passive_ports;
+	unsigned ports_n = (unsigned)ports->last - ports->first + 1;
+	char text[NETADDR_TEXT_MAX];
+
+	end_line(s);
+	ADD(s, "Listener %s", listener->name);
+	end_line(s);
+	ADD(s, "    clients connect to ");
+	for (size_t i = 0; i < listener->binds_n; i++)
+		ADD(s, "%s%s", i > 0 ? ", " : "", netaddr_format(&listener->binds[i], text));
+	end_line(s);
+	ADD(s, "    and are greeted with: 220 %s", listener->greeting);
+	end_line(s);
+	if (listener->passive_address.family == AF_UNSPEC)
+		ADD(s, "    passive data connections: to the address that the client connected to");
+	else
+		ADD(s, "    passive data connections: to %s",
+		    netaddr_format_host(&listener->passive_address, text));
+	if (ports->first == 0)
+		ADD(s, ", any port");
+	else
+		ADD(s, ", ports %u-%u (%u at the same time)", (unsigned)ports->first,
+		    (unsigned)ports->last, ports_n);
+	end_line(s);
+	if (listener->strict_eol) {
+		ADD(s, "    a command line that ends in LF without CR is refused");
+		end_line(s);
+	}
+}
+
+/* Does every logon match this rule? */
+static bool matches_all(const struct route_rule *rule)
+{
+	return rule->listeners == NULL && rule->sources_n == 0 && rule->hosts == NULL &&
+	       rule->certificates == NULL && rule->times_n == 0 && rule->users == NULL;
+}
+
+static void explain_routes(struct speaker *s)
+{
+	const struct config *config = s->config;
+	bool open = true; /* some logons may match nothing */
+
+	end_line(s);
+	ADD(s, "Routes: the first one that matches a logon decides");
+	end_line(s);
+	for (size_t i = 0; i < config->routes_n; i++) {
+		const struct route_rule *rule = &config->routes[i];
+		char about[ROUTE_TEXT_MAX];
+
+		ADD(s, "    %zu. %s: ", i + 1, route_describe(rule, about, sizeof(about)));
+		if (rule->reject)
+			ADD(s, "refused with 530");
+		else
+			ADD(s, "pool %s, policy %s", config->pools[rule->pool].name,
+			    config->policies[rule->policy].name);
+		if (config->route_implied)
+			ADD(s, " (none is configured, and there is only one pool)");
+		end_line(s);
+		open = open && !matches_all(rule);
+	}
+	if (open) {
+		ADD(s, "    any other logon is refused with 530");
+		end_line(s);
+	}
+}
+
+static void explain_server(struct speaker *s, const struct server_config *server)
+{
+	static const char *const data[] = {
+		[DATA_AUTO] = "EPSV, or PASV where it knows no EPSV",
+		[DATA_EPSV] = "EPSV",
+		[DATA_PASV] = "PASV",
+		[DATA_PORT] = "PORT",
+		[DATA_EPRT] = "EPRT",
+		[DATA_CLIENT] = "the same as with the client",
+	};
+	bool is_v6 = server->address.family == AF_INET6;
+
+	ADD(s, "    server %s: %s%s%s:%u%s", server->name, is_v6 ? "[" : "", server->host,
+	    is_v6 ? "]" : "", (unsigned)server->port,
+	    server->address.family == AF_UNSPEC ? " (looked up)" : "");
+	ADD(s, ", weight %u, ", server->weight);
+	if (server->max_sessions == 0)
+		ADD(s, "any number of sessions");
+	else
+		ADD(s, "at most %u session%s", server->max_sessions, plural(server->max_sessions));
+	end_line(s);
+	ADD(s, "        data connections by %s", data[server->data]);
+	if (server->trust_pasv_address)
+		ADD(s, ", to whatever address its reply to PASV names");
+	if (server->escape_iac)
+		ADD(s, "; the byte 0xFF is doubled in commands");
+	end_line(s);
+}
+
+static bool has_limit(const struct pool_config *pool)
+{
+	for (size_t i = 0; i < pool->servers_n; i++) {
+		if (pool->servers[i].max_sessions == 0)
+			return false;
+	}
+	return true;
+}
+
+static void explain_pool(struct speaker *s, const struct pool_config *pool)
+{
+	static const char *const ways[] = {
+		[BALANCE_ROUND_ROBIN] = "in turn, by weight",
+		[BALANCE_LEAST_SESSIONS] = "by the fewest sessions for their weight",
+		[BALANCE_RANDOM] = "at random, by weight, the less loaded of two",
+		[BALANCE_FIRST] = "one after another: the first that has room",
+		[BALANCE_HASH_USER] = "by user: always the same server for a user",
+		[BALANCE_HASH_SOURCE] = "by source: always the same server for a client's address",
+		[BALANCE_LEAST_RESPONSE_TIME] = "by the shortest expected wait",
+	};
+	size_t tries = pool->tries == 0 || pool->tries > pool->servers_n ? pool->servers_n : pool->tries;
+
+	end_line(s);
+	ADD(s, "Pool %s: %zu server%s", pool->name, pool->servers_n, plural(pool->servers_n));
+	if (pool->servers_n > 1)
+		ADD(s, ", chosen %s (%s)", ways[pool->balance], balance_algorithm_name(pool->balance));
+	end_line(s);
+	for (size_t i = 0; i < pool->servers_n; i++)
+		explain_server(s, &pool->servers[i]);
+	if (tries > 1)
+		ADD(s, "    a server that fails at logon is followed by the next, up to %zu in all", tries);
+	else
+		ADD(s, "    a logon is tried at one server");
+	end_line(s);
+	if (!has_limit(pool))
+		return;
+	if (pool->queue_timeout_ms == 0)
+		ADD(s, "    when all of them are full, a logon is refused with 421");
+	else
+		ADD(s, "    when all of them are full, a logon waits up to %s",
+		    config_duration_show(pool->queue_timeout_ms).text);
+	end_line(s);
+}
+
+static void explain_commands(struct speaker *s, const char *what, char *const *list)
+{
+	if (list == NULL)
+		return;
+	ADD(s, "    %s", what);
+	for (size_t i = 0; list[i] != NULL; i++)
+		ADD(s, "%s%s", i > 0 ? ", " : " ", list[i]);
+	end_line(s);
+}
+
+static void explain_clocks(struct speaker *s, const struct timeouts *timeouts)
+{
+	const struct {
+		const char *key;
+		int64_t ms;
+		const char *text;
+	} clocks[] = {
+#define CLOCK(id, key, default_ms, may_be_off, text) { #key, timeouts->key, text },
+#include "sallyport/tbl/clocks.def"
+#undef CLOCK
+	};
+
+	for (size_t i = 0; i < SP_ARRAY_LEN(clocks); i++) {
+		ADD(s, "    %-20s  %-5s  %s", clocks[i].key, timeout_text(clocks[i].ms).text,
+		    clocks[i].text);
+		end_line(s);
+	}
+}
+
+/* False: no route uses it, so there is no more to say. */
+static bool explain_policy_use(struct speaker *s, const struct policy *policy)
+{
+	const struct config *config = s->config;
+	size_t used = 0;
+
+	ADD(s, "Policy %s: ", policy->name);
+	for (size_t i = 0; i < config->routes_n; i++) {
+		if (config->routes[i].reject || &config->policies[config->routes[i].policy] != policy)
+			continue;
+		ADD(s, "%s %zu", used++ == 0 ? "of route" : ",", i + 1);
+	}
+	if (used == 0)
+		ADD(s, "no route uses it");
+	end_line(s);
+	return used > 0;
+}
+
+static void explain_policy(struct speaker *s, const struct policy *policy)
+{
+	static const char *const resets[] = {
+		[IDLE_RESETS_ANY] = "any command, any byte of a transfer",
+		[IDLE_RESETS_USEFUL] = "commands that do work (not NOOP, STAT, PWD, TYPE and the like), transfers",
+		[IDLE_RESETS_TRANSFER] = "transfers only",
+	};
+
+	end_line(s);
+	if (!explain_policy_use(s, policy))
+		return;
+	explain_clocks(s, &policy->timeouts);
+	ADD(s, "    activity, for idle_timeout: %s", resets[policy->idle_resets]);
+	end_line(s);
+	if (policy->max_errors == 0)
+		ADD(s, "    refused commands: any number of them");
+	else
+		ADD(s, "    refused commands: number %u ends the session", policy->max_errors);
+	end_line(s);
+	ADD(s, "    commands that are not known here: %s",
+	    policy->pass_unknown_commands ? "go to the server" : "refused with 500");
+	end_line(s);
+	explain_commands(s, "commands refused with 550:", policy->deny_commands);
+	explain_commands(s, "no commands but those of a logon, QUIT and:", policy->allow_commands);
+	ADD(s, "    data connections: %s",
+	    policy->pass_foreign_data ? "with any host (FXP)" : "with the client's host only");
+	end_line(s);
+}
+
+void config_explain(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx)
+{
+	struct speaker s = { .config = config, .line = line, .ctx = ctx };
+
+	explain_process(&s);
+	explain_log(&s);
+	for (size_t i = 0; i < config->listeners_n; i++)
+		explain_listener(&s, &config->listeners[i]);
+	explain_routes(&s);
+	for (size_t i = 0; i < config->pools_n; i++)
+		explain_pool(&s, &config->pools[i]);
+	for (size_t i = 0; i < config->policies_n; i++)
+		explain_policy(&s, &config->policies[i]);
+}

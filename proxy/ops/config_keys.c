@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: ISC
+/*
+ * The table of configuration keys. Order is that of the reference.
+ */
+#include "sallyport/config_keys.h"
+
+#include <string.h>
+
+#include "sallyport/session_id.h"
+#include "sallyport/session_table.h"
+
+#define DAY_MS	 INT64_C(86400000)
+#define WEEK_MS	 (7 * DAY_MS)
+#define HOUR_MS	 INT64_C(3600000)
+#define SUN_PATH_LEN 107 /* of a Unix socket's path, without the NUL */
+
+static const struct config_section sections[] = {
+	[SECTION_ROOT] = { "", SECTION_ROOT, false, false, "The file itself." },
+	[SECTION_ADMIN] = { "admin", SECTION_ROOT, false, false, "Control of the running process." },
+	[SECTION_LOG] = { "log", SECTION_ROOT, false, false, "Where events are written." },
+	[SECTION_LISTENER] = { "listener", SECTION_ROOT, true, true,
+			       "Addresses that clients are accepted on." },
+	[SECTION_POOL] = { "pool", SECTION_ROOT, true, true,
+			   "Servers among which logons are balanced." },
+	[SECTION_SERVER] = { "server", SECTION_POOL, true, true, "One server of a pool." },
+	[SECTION_POLICY] = { "policy", SECTION_ROOT, true, true,
+			     "Timeouts, limits and permissions of a session." },
+	[SECTION_ROUTE] = { "route", SECTION_ROOT, false, true,
+			    "Which logons get which pool and policy; the first match wins." },
+};
+
+static const struct config_word log_formats[] = {
+	{ "json", LOG_FORMAT_JSON },
+	{ "text", LOG_FORMAT_TEXT },
+	{ NULL, 0 },
+};
+static const struct config_word log_levels[] = {
+	{ "debug", LEVEL_DEBUG },     { "info", LEVEL_INFO },	{ "notice", LEVEL_NOTICE },
+	{ "warning", LEVEL_WARNING }, { "error", LEVEL_ERROR }, { NULL, 0 },
+};
+static const struct config_word balance_words[] = {
+	{ "round_robin", BALANCE_ROUND_ROBIN },
+	{ "least_sessions", BALANCE_LEAST_SESSIONS },
+	{ "random", BALANCE_RANDOM },
+	{ "first", BALANCE_FIRST },
+	{ "hash_user", BALANCE_HASH_USER },
+	{ "hash_source", BALANCE_HASH_SOURCE },
+	{ NULL, 0 },
+};
+static const struct config_word data_words[] = {
+	{ "auto", DATA_AUTO },
+	{ "epsv", DATA_EPSV },
+	{ "pasv", DATA_PASV },
+	{ NULL, 0 },
+};
+static const struct config_word idle_words[] = {
+	{ "any", IDLE_RESETS_ANY },
+	{ "useful", IDLE_RESETS_USEFUL },
+	{ "transfer", IDLE_RESETS_TRANSFER },
+	{ NULL, 0 },
+};
+
+/*
+ * The offset of a field, refused by the compiler when the field is not of the
+ * type that the row's kind writes.
+ */
+#define AT(type, structure, field) \
+	(offsetof(structure, field) + 0 * sizeof(_Generic(&((structure *)0)->field, type *: 1)))
+
+#define NUMBER(sec, key, structure, field, fallback, min, max, text)                     \
+	{ sec, key, CONFIG_KIND_NUMBER, fallback, false, { min, max, NULL },             \
+	  AT(unsigned, structure, field), 0, NULL, text }
+#define DURATION(sec, key, structure, field, fallback, min, max, text)                   \
+	{ sec, key, CONFIG_KIND_DURATION, fallback, false, { min, max, NULL },           \
+	  AT(int64_t, structure, field), 0, NULL, text }
+#define BOOL(sec, key, structure, field, fallback, text)                                 \
+	{ sec, key, CONFIG_KIND_BOOL, fallback, false, { 0, 0, NULL },                   \
+	  AT(bool, structure, field), 0, NULL, text }
+#define WORD(sec, key, type, structure, field, fallback, words, text)                    \
+	{ sec, key, CONFIG_KIND_WORD, fallback, false, { 0, 0, words },                  \
+	  AT(type, structure, field), 0, NULL, text }
+/* TEXT, PATH, OUTPUT */
+#define STRING(sec, key, kind, structure, field, fallback, max, text)                    \
+	{ sec, key, CONFIG_KIND_##kind, fallback, false, { 1, max, NULL },               \
+	  AT(char *, structure, field), 0, NULL, text }
+#define NAME(sec, key, structure, field, text)                                           \
+	{ sec, key, CONFIG_KIND_NAME, NULL, false, { 0, 0, NULL },                       \
+	  AT(char *, structure, field), 0, NULL, text }
+/* A list of structs with its count in <field>_n. */
+#define LIST(sec, key, kind, type, structure, field, required, option, text)             \
+	{ sec, key, CONFIG_KIND_##kind, NULL, required, { 0, 0, NULL },                  \
+	  AT(type *, structure, field), AT(size_t, structure, field##_n), option, text }
+/* PATTERNS, NAMES, VERBS */
+#define STRINGS(sec, key, kind, structure, field, text)                                  \
+	{ sec, key, CONFIG_KIND_##kind, NULL, false, { 0, 0, NULL },                     \
+	  AT(char **, structure, field), 0, NULL, text }
+
+// clang-format off
+const struct config_key config_keys[] = {
+	NUMBER(SECTION_ROOT, "workers", struct config, workers, "0", 0, SESSION_WORKERS_MAX,
+	       "Threads that serve sessions; 0: one per CPU."),
+	NUMBER(SECTION_ROOT, "shards", struct config, shards, "64", 1, SESSION_SHARDS_MAX,
+	       "Parts of the session table, each with its own lock; rounded up to a power of two."),
+	NUMBER(SECTION_ROOT, "max_sessions", struct config, max_sessions, "0", 0, 1000000,
+	       "Sessions at the same time; 0: as many as there are descriptors for."),
+	DURATION(SECTION_ROOT, "drain_timeout", struct config, drain_timeout_ms, "30s", 0, DAY_MS,
+		 "How long running transfers may go on when the process is told to stop."),
+
+	STRING(SECTION_ADMIN, "socket", PATH, struct admin_config, socket, "/run/sallyport/admin.sock",
+	       SUN_PATH_LEN, "Unix socket that sallyportctl talks to; none: there is none."),
+
+	WORD(SECTION_LOG, "format", enum log_format, struct log_config, format, "json", log_formats,
+	     "How an event is written to the file: a JSON object or words, one line each."),
+	STRING(SECTION_LOG, "file", OUTPUT, struct log_config, file, "-", 4095,
+	       "File that events are appended to; -: standard output; none: no file."),
+	WORD(SECTION_LOG, "level", enum event_level, struct log_config, level, "info", log_levels,
+	     "Events below this level are not written."),
+	{ SECTION_LOG, "syslog", CONFIG_KIND_SYSLOG, "no", false, { 0, 0, NULL }, 0, 0, NULL,
+	  "Whether events go to syslog too, and with which facility; yes: daemon." },
+
+	LIST(SECTION_LISTENER, "bind", LISTEN, struct netaddr, struct listener_config, binds, true,
+	     "--listen", "Addresses and ports that clients connect to; without a port: 21."),
+	STRING(SECTION_LISTENER, "greeting", TEXT, struct listener_config, greeting,
+	       "FTP service ready.", 400, "Text of the 220 that a client is greeted with."),
+	{ SECTION_LISTENER, "passive_address", CONFIG_KIND_ADDRESS4, "auto", false, { 0, 0, NULL },
+	  AT(struct netaddr, struct listener_config, passive_address), 0, NULL,
+	  "IPv4 address in replies to PASV; auto: the one that the client connected to." },
+	{ SECTION_LISTENER, "passive_ports", CONFIG_KIND_PORTS, "any", false, { 0, 0, NULL },
+	  AT(struct port_range, struct listener_config, passive_ports), 0, NULL,
+	  "Ports for the clients' passive data connections; any: what the kernel gives." },
+	BOOL(SECTION_LISTENER, "strict_eol", struct listener_config, strict_eol, "no",
+	     "Refuse command lines that end in LF without CR."),
+
+	WORD(SECTION_POOL, "balance", enum balance_algorithm, struct pool_config, balance, "round_robin",
+	     balance_words, "How the server of a logon is chosen."),
+	DURATION(SECTION_POOL, "queue_timeout", struct pool_config, queue_timeout_ms, "30s", 0, HOUR_MS,
+		 "How long a logon waits when all servers are at their max_sessions; 0: not at all."),
+	NUMBER(SECTION_POOL, "tries", struct pool_config, tries, "0", 0, BALANCE_ROWS_MAX,
+	       "Servers tried for one logon when they fail; 0: all of them."),
+
+	{ SECTION_SERVER, "address", CONFIG_KIND_SERVER, NULL, true, { 0, 0, NULL }, 0, 0, "--server",
+	  "Address or name of the server, and its port; without a port: 21." },
+	NUMBER(SECTION_SERVER, "weight", struct server_config, weight, "1", 1, 1000,
+	       "Its share of the logons, compared with the other servers of the pool."),
+	NUMBER(SECTION_SERVER, "max_sessions", struct server_config, max_sessions, "0", 0, 1000000,
+	       "Sessions at the server at the same time; 0: no limit."),
+	WORD(SECTION_SERVER, "data", enum data_mode, struct server_config, data, "auto", data_words,
+	     "How data connections with the server are made; auto: EPSV, PASV where it knows no EPSV."),
+	BOOL(SECTION_SERVER, "trust_pasv_address", struct server_config, trust_pasv_address, "no",
+	     "Connect where its reply to PASV says, even when that is another host."),
+	BOOL(SECTION_SERVER, "escape_iac", struct server_config, escape_iac, "no",
+	     "Double the byte 0xFF in commands, for a server that speaks Telnet there."),
+
+#define CLOCK(id, key, default_ms, may_be_off, text)                                               \
+	DURATION(SECTION_POLICY, #key, struct policy, timeouts.key, #default_ms "ms",              \
+		 (may_be_off) ? 0 : 1, WEEK_MS, text),
+#include "sallyport/tbl/clocks.def"
+#undef CLOCK
+	WORD(SECTION_POLICY, "idle_resets", enum idle_resets, struct policy, idle_resets, "any", idle_words,
+	     "What counts as activity for idle_timeout."),
+	NUMBER(SECTION_POLICY, "max_errors", struct policy, max_errors, "20", 0, 1000000,
+	       "Refused commands until the session ends; 0: any number."),
+	BOOL(SECTION_POLICY, "pass_unknown_commands", struct policy, pass_unknown_commands, "no",
+	     "Send commands that Sallyport does not know to the server."),
+	BOOL(SECTION_POLICY, "pass_foreign_data", struct policy, pass_foreign_data, "no",
+	     "Accept data connections from other hosts than the client (FXP)."),
+	STRINGS(SECTION_POLICY, "deny_commands", VERBS, struct policy, deny_commands,
+		"Commands that are refused with 550."),
+	STRINGS(SECTION_POLICY, "allow_commands", VERBS, struct policy, allow_commands,
+		"When given, all other commands are refused with 550, but for those of a logon and QUIT."),
+
+	STRINGS(SECTION_ROUTE, "listeners", NAMES, struct config_route, rule.listeners,
+		"Names of the listeners that the client came through."),
+	LIST(SECTION_ROUTE, "sources", NETWORKS, struct netblock, struct config_route, rule.sources,
+	     false, NULL, "Networks that the client is in."),
+	STRINGS(SECTION_ROUTE, "hosts", PATTERNS, struct config_route, rule.hosts,
+		"Patterns for the name that the client gave with HOST, without case."),
+	LIST(SECTION_ROUTE, "times", TIMES, struct route_window, struct config_route, rule.times,
+	     false, NULL, "Parts of the week, in local time."),
+	STRINGS(SECTION_ROUTE, "users", PATTERNS, struct config_route, rule.users,
+		"Patterns for the user's name."),
+	BOOL(SECTION_ROUTE, "reject", struct config_route, rule.reject, "no",
+	     "Refuse these logons with 530; no server is touched."),
+	NAME(SECTION_ROUTE, "pool", struct config_route, pool,
+	     "Name of the pool that these logons get."),
+	NAME(SECTION_ROUTE, "policy", struct config_route, policy,
+	     "Name of the policy that they get; without it: default."),
+};
+// clang-format on
+
+const size_t config_keys_n = SP_ARRAY_LEN(config_keys);
+
+_Static_assert(SP_ARRAY_LEN(config_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX is too small");
+_Static_assert(sizeof(uint32_t) == sizeof(unsigned), "NUMBER writes an unsigned");
+
+const struct config_section *config_section_row(enum config_section_id id)
+{
+	return &sections[id];
+}
+
+const struct config_key *config_key_find(enum config_section_id section, const char *name)
+{
+	for (size_t i = 0; i < config_keys_n; i++) {
+		if (config_keys[i].section == section && strcmp(config_keys[i].name, name) == 0)
+			return &config_keys[i];
+	}
+	return NULL;
+}
+
+enum config_section_id config_section_find(enum config_section_id parent, const char *name)
+{
+	for (int i = SECTION_ROOT + 1; i < SECTION_COUNT; i++) {
+		if (sections[i].parent == parent && strcmp(sections[i].name, name) == 0)
+			return (enum config_section_id)i;
+	}
+	return SECTION_ROOT;
+}

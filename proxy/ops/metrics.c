@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: ISC
+/*
+ * Metrics: collecting the figures, and laying them out as a flat list.
+ */
+#include "sallyport/metrics.h"
+
+#include <string.h>
+
+#include "sallyport/auditor.h"
+#include "sallyport/clock.h"
+#include "sallyport/events.h"
+
+#define PAGE 64
+
+const char *session_place_name(enum session_place place)
+{
+	switch (place) {
+	case PLACE_GREETED:
+		return "greeted";
+	case PLACE_QUEUED:
+		return "queued";
+	case PLACE_CONNECTING:
+		return "connecting";
+	case PLACE_LOGON:
+		return "logon";
+	case PLACE_IDLE:
+		return "idle";
+	case PLACE_COMMAND:
+		return "command";
+	case PLACE_TRANSFER:
+		return "transfer";
+	case PLACE_ENDING:
+		return "ending";
+	}
+	return "?";
+}
+
+/* ---- collecting ------------------------------------------------------------------------------ */
+
+static void collect_sessions(struct session_table *table, struct metrics *out)
+{
+	struct table_cursor cursor = { 0, 0 };
+	struct session_info page[PAGE];
+	size_t n;
+
+	while ((n = session_table_page(table, &cursor, page, PAGE)) > 0) {
+		for (size_t i = 0; i < n; i++) {
+			out->sessions++;
+			out->by_place[page[i].place < PLACES ? page[i].place : PLACE_ENDING]++;
+			for (size_t kind = 0; kind < LEDGER_KINDS; kind++)
+				out->held[kind] += page[i].ledger[kind];
+		}
+	}
+}
+
+static void collect_locks(struct session_table *table, struct lock_summary *out)
+{
+	size_t shards = session_table_shards(table);
+
+	for (size_t i = 0; i < shards; i++) {
+		struct lock_stats stats;
+
+		session_table_lock_stats(table, i, &stats);
+		out->taken += stats.taken;
+		out->waited += stats.waited;
+		if (stats.longest_by != NULL && stats.longest_hold_us >= out->longest_hold_us) {
+			out->longest_hold_us = stats.longest_hold_us;
+			out->longest_by = stats.longest_by;
+		}
+	}
+}
+
+static void collect_workers(const struct ops_sources *sources, struct metrics *out)
+{
+	if (sources->counters != NULL)
+		counters_sum(sources->counters, sources->workers, &out->sums);
+	for (size_t i = 0; i < sources->workers && sources->mailboxes != NULL; i++) {
+		size_t length = mailbox_length(sources->mailboxes[i]);
+
+		out->mailbox_messages += length;
+		if (length > out->mailbox_longest)
+			out->mailbox_longest = length;
+	}
+	for (size_t i = 0; i < sources->workers && sources->farewells != NULL; i++) {
+		for (size_t kind = 0; kind < LEDGER_KINDS; kind++)
+			out->farewells[kind] += ledger_get(sources->farewells[i], (enum ledger_kind)kind);
+	}
+}
+
+void metrics_collect(const struct ops_sources *sources, struct metrics *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->uptime_ms = sp_now_ms() - sources->started_ms;
+	collect_workers(sources, out);
+	if (sources->table != NULL) {
+		collect_sessions(sources->table, out);
+		collect_locks(sources->table, &out->locks);
+	}
+	if (sources->queue != NULL)
+		event_queue_stats(sources->queue, &out->queue);
+	if (sources->hub != NULL)
+		out->sinks_n = event_hub_sinks(sources->hub, out->sinks, SINKS_MAX);
+	if (sources->reaper != NULL)
+		reaper_stats(sources->reaper, &out->reaper);
+	if (sources->auditor != NULL) {
+		struct auditor_stats stats;
+
+		auditor_stats(sources->auditor, &stats);
+		out->orphans = stats.findings;
+		out->orphans_ever = stats.ever;
+		out->audits = stats.audits;
+	}
+}
+
+/* ---- laying out ------------------------------------------------------------------------------ */
+
+struct sample_list {
+	struct metric_sample *v;
+	size_t n;
+};
+
+/* Families of one that are not in a table elsewhere. */
+#define SINGLE_FAMILIES 20
+
+_Static_assert(COUNTER_COUNT + END_REASON_COUNT + CLOCK_COUNT + 2 * LEDGER_KINDS + PLACES + 3 * SINKS_MAX +
+		       SINGLE_FAMILIES <= METRIC_SAMPLES_MAX,
+	       "METRIC_SAMPLES_MAX is too small");
+
+static void add(struct sample_list *list, enum metric_type type, const char *family, const char *help,
+		uint64_t value)
+{
+	SP_ASSERT(list->n < METRIC_SAMPLES_MAX);
+	list->v[list->n++] = (struct metric_sample){ family, NULL, NULL, type, value, help };
+}
+
+static void add_member(struct sample_list *list, enum metric_type type, const char *family, const char *help,
+		       const char *key, const char *label, uint64_t value)
+{
+	add(list, type, family, help, value);
+	list->v[list->n - 1].key = key;
+	list->v[list->n - 1].label = label;
+}
+
+static void add_sessions(struct sample_list *list, const struct metrics *m)
+{
+	add(list, METRIC_GAUGE, "sessions", "sessions at the moment", m->sessions);
+	for (size_t i = 0; i < PLACES; i++)
+		add_member(list, METRIC_GAUGE, "sessions_in", "sessions at the moment, by what they do", "place",
+			   session_place_name((enum session_place)i), m->by_place[i]);
+	for (size_t i = 0; i < LEDGER_KINDS; i++)
+		add_member(list, METRIC_GAUGE, "held", "what the sessions hold, by kind", "kind",
+			   ledger_kind_name((enum ledger_kind)i), m->held[i]);
+	for (size_t i = 0; i < LEDGER_KINDS; i++)
+		add_member(list, METRIC_GAUGE, "farewells_held", "what sessions that ended still hold for their last words",
+			   "kind", ledger_kind_name((enum ledger_kind)i), m->farewells[i]);
+}
+
+static void add_counters(struct sample_list *list, const struct metrics *m)
+{
+	for (size_t i = 0; i < COUNTER_COUNT; i++)
+		add(list, METRIC_COUNTER, counter_name((enum counter)i), counter_help((enum counter)i),
+		    m->sums.value[i]);
+	for (size_t i = 0; i < END_REASON_COUNT; i++)
+		add_member(list, METRIC_COUNTER, "sessions_ended_by", "sessions ended, by reason", "reason",
+			   end_reason_row((enum end_reason)i)->name, m->sums.ended[i]);
+	for (size_t i = 0; i < CLOCK_COUNT; i++)
+		add_member(list, METRIC_COUNTER, "clocks_expired", "timeouts that came to pass, by clock", "clock",
+			   clock_name((enum clock_id)i), m->sums.expired[i]);
+}
+
+static void add_events(struct sample_list *list, const struct metrics *m)
+{
+	add(list, METRIC_COUNTER, "events_emitted", "events taken into the event queue", m->queue.emitted);
+	add(list, METRIC_COUNTER, "events_dropped", "events lost because the event queue was full", m->queue.dropped);
+	add(list, METRIC_GAUGE, "event_queue_length", "events that wait for the event hub", m->queue.length);
+	for (size_t i = 0; i < m->sinks_n; i++)
+		add_member(list, METRIC_COUNTER, "sink_written", "events written, by sink", "sink", m->sinks[i].name,
+			   m->sinks[i].written);
+	for (size_t i = 0; i < m->sinks_n; i++)
+		add_member(list, METRIC_COUNTER, "sink_dropped", "events lost because a sink did not take them", "sink",
+			   m->sinks[i].name, m->sinks[i].dropped);
+	for (size_t i = 0; i < m->sinks_n; i++)
+		add_member(list, METRIC_GAUGE, "sink_failing", "1: the sink takes nothing at the moment", "sink",
+			   m->sinks[i].name, m->sinks[i].error != 0);
+}
+
+static void add_machinery(struct sample_list *list, const struct metrics *m)
+{
+	add(list, METRIC_GAUGE, "mailbox_messages", "messages that wait for the workers", m->mailbox_messages);
+	add(list, METRIC_GAUGE, "mailbox_longest", "messages in the fullest mailbox", m->mailbox_longest);
+	add(list, METRIC_COUNTER, "reaper_ticks", "sweeps of the reaper", m->reaper.ticks);
+	add(list, METRIC_COUNTER, "reaper_notices", "notices sent to workers", m->reaper.notices);
+	add(list, METRIC_COUNTER, "reaper_repeated", "notices sent again: a worker does not get its work done",
+	    m->reaper.repeated);
+	add(list, METRIC_COUNTER, "reaper_refused", "notices that a full mailbox refused; they come again",
+	    m->reaper.refused);
+	add(list, METRIC_GAUGE, "reaper_longest_tick_us", "longest sweep, in microseconds",
+	    (uint64_t)m->reaper.longest_tick_us);
+	add(list, METRIC_COUNTER, "table_locks_taken", "times a shard of the session table was locked", m->locks.taken);
+	add(list, METRIC_COUNTER, "table_locks_waited", "of these, times it was held by another thread",
+	    m->locks.waited);
+	add(list, METRIC_GAUGE, "table_lock_longest_hold_us", "longest hold of a shard's lock, in microseconds",
+	    (uint64_t)m->locks.longest_hold_us);
+	add(list, METRIC_GAUGE, "orphans", "orphans that the last audit found", m->orphans);
+	add(list, METRIC_COUNTER, "orphans_ever", "different orphans found since the start", m->orphans_ever);
+	add(list, METRIC_COUNTER, "audits", "audits made", m->audits);
+}
+
+size_t metrics_samples(const struct metrics *metrics, struct metric_sample out[METRIC_SAMPLES_MAX])
+{
+	struct sample_list list = { out, 0 };
+
+	add(&list, METRIC_GAUGE, "uptime_ms", "milliseconds since the start", (uint64_t)metrics->uptime_ms);
+	add_sessions(&list, metrics);
+	add_counters(&list, metrics);
+	add_events(&list, metrics);
+	add_machinery(&list, metrics);
+	return list.n;
+}
