@@ -1,0 +1,799 @@
+// SPDX-License-Identifier: ISC
+/*
+ * A session's life: it begins, things happen to it, it settles after each of
+ * them, and it ends in one way only.
+ */
+#include "sallyport/session.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sallyport/fd_registry.h"
+#include "session_private.h"
+
+static void on_client_ready(void *owner, unsigned ready);
+static void on_server_ready(void *owner, unsigned ready);
+
+/* --- finding ---------------------------------------------------------------- */
+
+static size_t bucket_of(const struct loop *loop, struct session_id id)
+{
+	return (size_t)(id.v & (loop->by_id_n - 1));
+}
+
+struct session *loop_find(struct loop *loop, struct session_id id)
+{
+	struct session *s = loop->by_id[bucket_of(loop, id)];
+
+	while (s != NULL && !session_id_eq(s->id, id))
+		s = s->next;
+	return s;
+}
+
+/* Doubles the hash; with no memory the chains just grow longer. */
+static void by_id_grow(struct loop *loop)
+{
+	size_t n = loop->by_id_n * 2;
+	struct session **grown = calloc(n, sizeof(struct session *));
+	struct session **old = loop->by_id;
+	size_t old_n = loop->by_id_n;
+
+	if (grown == NULL)
+		return;
+	loop->by_id = grown;
+	loop->by_id_n = n;
+	for (size_t i = 0; i < old_n; i++) {
+		while (old[i] != NULL) {
+			struct session *s = old[i];
+			size_t bucket = bucket_of(loop, s->id);
+
+			old[i] = s->next;
+			s->next = grown[bucket];
+			grown[bucket] = s;
+		}
+	}
+	free(old);
+}
+
+static void by_id_insert(struct loop *loop, struct session *s)
+{
+	size_t bucket;
+
+	if (loop->sessions >= loop->by_id_n)
+		by_id_grow(loop);
+	bucket = bucket_of(loop, s->id);
+	s->next = loop->by_id[bucket];
+	loop->by_id[bucket] = s;
+	loop->sessions++;
+}
+
+static void by_id_remove(struct loop *loop, struct session *s)
+{
+	struct session **at = &loop->by_id[bucket_of(loop, s->id)];
+
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	s->next = NULL;
+	loop->sessions--;
+}
+
+/* --- what is said ------------------------------------------------------------- */
+
+void session_to_client(struct session *s, struct span bytes)
+{
+	if (!control_send(&s->client, bytes))
+		s->no_memory = true;
+}
+
+void session_reply(struct session *s, int code, const char *format, ...)
+{
+	char line[640];
+	int head = snprintf(line, sizeof(line), "%03d ", code);
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line + head, sizeof(line) - (size_t)head - 2, format, args);
+	va_end(args);
+	if (n < 0)
+		n = 0;
+	n += head;
+	if ((size_t)n > sizeof(line) - 3)
+		n = (int)sizeof(line) - 3;
+	line[n] = '\r';
+	line[n + 1] = '\n';
+	session_to_client(s, span_from(line, (size_t)n + 2));
+}
+
+static void trail_add(struct session *s, uint16_t what)
+{
+	s->trail[s->trail_n % TRAIL_MAX] = what;
+	s->trail_n++;
+}
+
+void session_to_server(struct session *s, enum purpose purpose, enum verb verb, struct span line)
+{
+	char wire[2 * LINE_MAX_BYTES + 4];
+	bool escape = s->server_config != NULL && s->server_config->escape_iac;
+	size_t n = line_write(wire, sizeof(wire), line, escape);
+
+	SP_ASSERT(n > 0);
+	if (!control_send(&s->server, span_from(wire, n)))
+		s->no_memory = true;
+	if (verb_row(verb)->flags & VERB_FLAG_SECRET)
+		explicit_bzero(wire, n);
+	s->purpose = purpose;
+	s->verb = verb;
+	s->prelim_seen = false;
+	s->facts.command_sent_ms = 0;
+	s->facts.slow_command_ms = 0;
+	if (verb_row(verb)->flags & VERB_FLAG_SLOW)
+		s->facts.slow_command_ms = s->loop->now_ms;
+	else
+		s->facts.command_sent_ms = s->loop->now_ms;
+	trail_add(s, (uint16_t)(1000 + (unsigned)verb));
+	atomic_store_explicit(&s->live->verb, (uint16_t)verb, memory_order_relaxed);
+}
+
+void session_answered(struct session *s)
+{
+	s->purpose = PURPOSE_NONE;
+	s->facts.command_sent_ms = 0;
+	s->facts.slow_command_ms = 0;
+}
+
+void session_activity(struct session *s)
+{
+	s->facts.last_activity_ms = s->loop->now_ms;
+	atomic_store_explicit(&s->live->last_activity_ms, s->loop->now_ms, memory_order_relaxed);
+}
+
+/* --- events ------------------------------------------------------------------- */
+
+void session_log_event(struct session *s, struct sp_event *event, enum event_kind kind)
+{
+	event_init(event, kind);
+	event->session = s->id;
+	event->client = s->info.client;
+	event->server = s->info.server;
+	sp_copy(event->listener, sizeof(event->listener), s->info.listener);
+	sp_copy(event->user, sizeof(event->user), s->info.user);
+	sp_copy(event->pool, sizeof(event->pool), s->info.pool);
+	sp_copy(event->server_name, sizeof(event->server_name), s->info.server_name);
+}
+
+static void emit_end(struct session *s, enum end_reason reason)
+{
+	struct sp_event event;
+
+	session_log_event(s, &event, EVENT_SESSION_END);
+	event.reason = reason;
+	event.duration_ms = s->loop->now_ms - s->facts.accepted_ms;
+	event.bytes_up = atomic_load_explicit(&s->live->bytes_up, memory_order_relaxed);
+	event.bytes_down = atomic_load_explicit(&s->live->bytes_down, memory_order_relaxed);
+	event.commands = atomic_load_explicit(&s->live->commands, memory_order_relaxed);
+	event.transfers = atomic_load_explicit(&s->live->transfers, memory_order_relaxed);
+	sp_copy(event.text, sizeof(event.text), end_reason_row(reason)->text);
+	event_emit(s->loop->events, &event);
+}
+
+/* ">PASV <227 >RETR <150": the last commands and replies. */
+static void trail_text(const struct session *s, char *to, size_t size)
+{
+	unsigned n = s->trail_n < TRAIL_MAX ? s->trail_n : TRAIL_MAX;
+	size_t at = 0;
+
+	to[0] = '\0';
+	for (unsigned i = s->trail_n - n; i < s->trail_n && at < size; i++) {
+		unsigned what = s->trail[i % TRAIL_MAX];
+		int wrote = what >= 1000
+				? snprintf(to + at, size - at, "%s>%s", at > 0 ? " " : "",
+					   verb_row((enum verb)(what - 1000))->name)
+				: snprintf(to + at, size - at, "%s<%03u", at > 0 ? " " : "", what);
+
+		if (wrote < 0)
+			return;
+		at += (size_t)wrote;
+	}
+}
+
+void session_desync(struct session *s, int code)
+{
+	struct sp_event event;
+
+	counter_add(s->loop->counters, COUNT_DESYNCS, 1);
+	session_log_event(s, &event, EVENT_DESYNC);
+	event.code = code;
+	event.verb = s->purpose == PURPOSE_NONE ? VERB_UNKNOWN : s->verb;
+	trail_text(s, event.text, sizeof(event.text));
+	event_emit(s->loop->events, &event);
+	session_end(s, END_DESYNC);
+}
+
+/* --- begin -------------------------------------------------------------------- */
+
+static void refuse(struct loop *loop, int fd)
+{
+	static const char words[] = "421 Out of memory; try again later.\r\n";
+
+	counter_add(loop->counters, COUNT_SESSIONS_REFUSED, 1);
+	(void)!write(fd, words, sizeof(words) - 1);
+	close(fd);
+}
+
+static void greet(struct session *s)
+{
+	struct sp_event event;
+
+	session_reply(s, 220, "%s", s->listener->greeting);
+	session_log_event(s, &event, EVENT_SESSION_START);
+	event_emit(s->loop->events, &event);
+}
+
+void session_new(struct loop *loop, int fd, const struct netaddr *client, const struct listener_config *listener)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL) {
+		refuse(loop, fd);
+		return;
+	}
+	s->loop = loop;
+	s->id = session_id_make(loop->worker, ++loop->next_sequence);
+	s->listener = listener;
+	s->policy = listener->policy;
+	s->info.id = s->id;
+	s->info.client = *client;
+	s->info.started_ms = loop->now_ms;
+	sp_copy(s->info.listener, sizeof(s->info.listener), listener->name);
+	s->facts.accepted_ms = loop->now_ms;
+	s->facts.last_activity_ms = loop->now_ms;
+	s->lines.strict_eol = listener->strict_eol;
+	control_init(&s->client);
+	control_init(&s->server);
+	s->live = session_table_insert(loop->table, &s->info,
+				       loop->now_ms + s->policy->timeouts.login_timeout);
+	if (s->live == NULL) {
+		free(s);
+		refuse(loop, fd);
+		return;
+	}
+	s->config = config_ref(loop->config);
+	by_id_insert(loop, s);
+	counter_add(loop->counters, COUNT_SESSIONS_ACCEPTED, 1);
+	stream_open(&s->client.stream, loop->base, fd, &s->live->ledger, LEDGER_CONTROL_FD, s->id, SP_HERE,
+		    on_client_ready, s);
+	greet(s);
+	session_settle(s);
+}
+
+const struct netaddr *session_local(struct session *s)
+{
+	if (s->local.family == AF_UNSPEC) {
+		socklen_t n = sizeof(s->local);
+
+		if (getsockname(s->client.stream.fd, &s->local.sa, &n) != 0)
+			memset(&s->local, 0, sizeof(s->local));
+		netaddr_unmap(&s->local);
+	}
+	return &s->local;
+}
+
+void session_set_server(struct session *s, int fd, const struct netaddr *address)
+{
+	s->info.server = *address;
+	s->server_eof = false;
+	s->tune_at_ms = s->loop->now_ms + TUNE_AFTER_MS;
+	memset(&s->server_local, 0, sizeof(s->server_local));
+	stream_open(&s->server.stream, s->loop->base, fd, &s->live->ledger, LEDGER_CONTROL_FD, s->id,
+		    SP_HERE, on_server_ready, s);
+	session_table_update(s->loop->table, &s->info);
+}
+
+/* --- end ---------------------------------------------------------------------- */
+
+void session_offer_slot(struct loop *loop, struct session_id id)
+{
+	struct message message = { .kind = MESSAGE_SLOT, .id = id };
+
+	if (id.v == 0)
+		return;
+	if (!mailbox_post(loop->mailboxes[session_id_worker(id)], message))
+		counter_add(loop->counters, COUNT_MESSAGES_DROPPED, 1);
+}
+
+void session_drop_server(struct session *s, bool gone)
+{
+	struct control *server = &s->server;
+	bool busy = s->transfer != NULL && s->transfer->running;
+
+	reply_fini(&s->replies);
+	if (stream_is_open(&server->stream)) {
+		if (gone)
+			stream_close(&server->stream);
+		else
+			farewell_start(s->loop->farewells, &server->stream, control_pending(server),
+				       span_of(busy ? "ABOR\r\nQUIT\r\n" : "QUIT\r\n"),
+				       s->policy->timeouts.close_timeout, s->id);
+	}
+	control_fini(server);
+	control_init(server);
+	if (s->slot.held) {
+		ledger_sub(&s->live->ledger, LEDGER_SLOT);
+		session_offer_slot(s->loop, pool_ledger_release(s->pool->ledger, &s->slot));
+	}
+	s->server_config = NULL;
+	s->tune_at_ms = 0;
+}
+
+static void end_client(struct session *s, enum end_reason reason)
+{
+	const struct end_reason_row *row = end_reason_row(reason);
+	struct control *client = &s->client;
+	char words[256] = "";
+
+	if (row->code != 0)
+		snprintf(words, sizeof(words), "%03d %s\r\n", row->code, row->text);
+	else if (reason == END_CLIENT_QUIT)
+		(void)!control_flush(client); /* the 221; then there is nothing left to say */
+	if (reason == END_CLIENT_RESET || reason == END_CLIENT_LOST || reason == END_TLS_FAILED)
+		stream_abort(&client->stream);
+	else if (control_pending(client).n == 0 && words[0] == '\0')
+		stream_close(&client->stream);
+	else
+		farewell_start(s->loop->farewells, &client->stream, control_pending(client), span_of(words),
+			       s->policy->timeouts.close_timeout, s->id);
+	control_fini(client);
+}
+
+void session_end(struct session *s, enum end_reason reason)
+{
+	struct loop *loop = s->loop;
+	bool server_gone = reason == END_SERVER_CLOSED || reason == END_SERVER_421 || s->server_eof ||
+			   (reason == END_CLIENT_QUIT && s->purpose == PURPOSE_NONE);
+
+	SP_ASSERT_UNLOCKED();
+	if (s->ending)
+		return;
+	s->ending = true;
+	atomic_store_explicit(&s->live->place, PLACE_ENDING, memory_order_relaxed);
+	logon_free(s);
+	session_drop_server(s, server_gone);
+	transfer_free(s);
+	end_client(s, reason);
+	line_fini(&s->lines);
+	queue_free(s);
+	free(s->host);
+	s->host = NULL;
+	counter_add(loop->counters, COUNT_SESSIONS_ENDED, 1);
+	counter_ended(loop->counters, reason);
+	emit_end(s, reason);
+	ledger_assert_empty(&s->live->ledger);
+	(void)session_table_remove(loop->table, s->id, NULL);
+	s->live = NULL;
+	by_id_remove(loop, s);
+	s->next = loop->graveyard;
+	loop->graveyard = s;
+	config_unref(&s->config);
+}
+
+void session_bury(struct loop *loop)
+{
+	while (loop->graveyard != NULL) {
+		struct session *s = loop->graveyard;
+
+		loop->graveyard = s->next;
+		free(s);
+	}
+}
+
+/* --- settling ----------------------------------------------------------------- */
+
+static enum session_place place_of(const struct session *s)
+{
+	if (s->transfer != NULL && s->transfer->running)
+		return PLACE_TRANSFER;
+	if (s->phase == PHASE_READY)
+		return s->purpose != PURPOSE_NONE ? PLACE_COMMAND : PLACE_IDLE;
+	switch (s->stage) {
+	case LOGON_NONE:
+		return PLACE_GREETED;
+	case LOGON_QUEUED:
+		return PLACE_QUEUED;
+	case LOGON_LOOKUP:
+	case LOGON_DIAL:
+	case LOGON_GREETING:
+		return PLACE_CONNECTING;
+	case LOGON_USER:
+	case LOGON_PASSWORD:
+	case LOGON_PASS:
+	case LOGON_ACCOUNT:
+	case LOGON_ACCT:
+	case LOGON_UTF8:
+		break;
+	}
+	return PLACE_LOGON;
+}
+
+/* The next deadline of the session: its clocks, its place in a queue, an ABOR's second reply. */
+static struct deadline next_deadline(struct session *s)
+{
+	struct deadline next = deadline_next(&s->facts, &s->policy->timeouts);
+
+	if (s->stage == LOGON_QUEUED) {
+		int64_t at = s->facts.queued_ms + s->pool->queue_timeout_ms;
+
+		if (at < next.at_ms)
+			next = (struct deadline){ at, CLOCK_NONE };
+	}
+	if (s->purpose == PURPOSE_ABOR && s->abor_until_ms < next.at_ms)
+		next = (struct deadline){ s->abor_until_ms, CLOCK_NONE };
+	if (s->tune_at_ms != 0 && s->tune_at_ms < next.at_ms)
+		next = (struct deadline){ s->tune_at_ms, CLOCK_NONE };
+	return next;
+}
+
+static void update_deadline(struct session *s)
+{
+	struct deadline next;
+
+	s->facts.command_running = s->purpose != PURPOSE_NONE || !queue_is_empty(s);
+	if (!line_is_partial(&s->lines))
+		s->facts.line_started_ms = 0;
+	else if (s->facts.line_started_ms == 0)
+		s->facts.line_started_ms = s->loop->now_ms;
+	transfer_facts(s);
+	next = next_deadline(s);
+	atomic_store_explicit(&s->live->clock, (uint8_t)next.clock, memory_order_relaxed);
+	atomic_store_explicit(&s->live->place, (uint8_t)place_of(s), memory_order_relaxed);
+	if (atomic_load_explicit(&s->live->deadline_ms, memory_order_relaxed) == next.at_ms)
+		return;
+	if (!session_touch(s->live, next.at_ms))
+		session_table_rearm(s->loop->table, s->id, next.at_ms);
+}
+
+/* Writes what waits; false: the session is over. */
+static bool flush_both(struct session *s, unsigned *client_wants, unsigned *server_wants)
+{
+	int result;
+
+	if (stream_is_open(&s->server.stream)) {
+		result = control_flush(&s->server);
+		/* A server that is gone is found by reading: what it said last still counts. */
+		if (result == -EAGAIN)
+			*server_wants |= STREAM_WRITE;
+	}
+	result = control_flush(&s->client);
+	if (result == -EAGAIN) {
+		*client_wants |= STREAM_WRITE;
+	} else if (result < 0) {
+		session_end(s, result == -ETIMEDOUT ? END_CLIENT_LOST : END_CLIENT_RESET);
+		return false;
+	}
+	return true;
+}
+
+static void run_queue(struct session *s)
+{
+	enum queued kind;
+	struct span line;
+
+	while (!s->ending && !s->no_memory && s->purpose == PURPOSE_NONE && queue_pop(s, &kind, &line))
+		command_line(s, kind, line);
+}
+
+void session_settle(struct session *s)
+{
+	unsigned client_wants = 0;
+	unsigned server_wants = 0;
+
+	if (s->ending || s->settling)
+		return;
+	s->settling = true;
+	run_queue(s);
+	s->settling = false;
+	if (s->ending)
+		return;
+	if (s->no_memory) {
+		session_end(s, END_NO_MEMORY);
+		return;
+	}
+	if (!flush_both(s, &client_wants, &server_wants))
+		return;
+	if (s->purpose == PURPOSE_NONE && queue_is_empty(s) && s->drain) {
+		session_end(s, END_SHUTDOWN);
+		return;
+	}
+	if (s->client_eof && (s->purpose == PURPOSE_NONE || s->purpose == PURPOSE_TRANSFER) &&
+	    queue_is_empty(s)) {
+		session_end(s, END_CLIENT_CLOSED);
+		return;
+	}
+	if (!s->client_eof && s->queue_n - s->queue_at < QUEUE_HIGH &&
+	    control_pending(&s->server).n < CONTROL_OUT_HIGH)
+		client_wants |= STREAM_READ;
+	if (control_pending(&s->client).n < CONTROL_OUT_HIGH)
+		server_wants |= STREAM_READ;
+	stream_watch(&s->client.stream, client_wants);
+	if (stream_is_open(&s->server.stream))
+		stream_watch(&s->server.stream, server_wants);
+	update_deadline(s);
+}
+
+/* --- what happens ------------------------------------------------------------- */
+
+static void read_client(struct session *s)
+{
+	ssize_t n = stream_read(&s->client.stream, s->loop->scratch, CONTROL_READ_MAX);
+
+	if (n == -EAGAIN)
+		return;
+	if (n == 0) {
+		s->client_eof = true;
+		return;
+	}
+	if (n < 0) {
+		session_end(s, n == -ETIMEDOUT ? END_CLIENT_LOST : END_CLIENT_RESET);
+		return;
+	}
+	session_feed(s, span_from(s->loop->scratch, (size_t)n));
+}
+
+static void on_client_ready(void *owner, unsigned ready)
+{
+	struct session *s = owner;
+
+	s->loop->now_ms = sp_now_ms();
+	if ((ready & STREAM_READ) && !s->ending)
+		read_client(s);
+	session_settle(s);
+}
+
+static void server_gone(struct session *s)
+{
+	s->server_eof = true;
+	if (s->phase != PHASE_READY) {
+		logon_server_failed(s, "server closed the connection");
+		return;
+	}
+	if (s->purpose == PURPOSE_QUIT) {
+		session_answered(s);
+		session_reply(s, 221, "Goodbye.");
+		session_end(s, END_CLIENT_QUIT);
+		return;
+	}
+	transfer_server_lost(s);
+	session_end(s, END_SERVER_CLOSED);
+}
+
+static void on_421(struct session *s, const struct reply *reply)
+{
+	session_to_client(s, reply->raw);
+	session_end(s, END_SERVER_421);
+}
+
+static void on_reply(struct session *s, const struct reply *reply)
+{
+	counter_add(s->loop->counters, COUNT_REPLIES, 1);
+	trail_add(s, (uint16_t)reply->code);
+	if (s->phase == PHASE_READY && reply->code == 421) {
+		transfer_server_lost(s);
+		on_421(s, reply);
+		return;
+	}
+	switch (s->purpose) {
+	case PURPOSE_LOGON:
+		logon_on_reply(s, reply);
+		return;
+	case PURPOSE_PREPARE:
+		transfer_on_prepare_reply(s, reply);
+		return;
+	case PURPOSE_TRANSFER:
+	case PURPOSE_ABOR:
+		transfer_on_reply(s, reply);
+		return;
+	case PURPOSE_COMMAND:
+	case PURPOSE_QUIT:
+		command_on_reply(s, reply);
+		return;
+	case PURPOSE_NONE:
+		break;
+	}
+	if (s->phase != PHASE_READY) {
+		logon_on_reply(s, reply);
+		return;
+	}
+	if (s->late_abor && (reply->code == 225 || reply->code == 226 || reply_is_negative(reply->code))) {
+		s->late_abor = false;
+		return;
+	}
+	session_desync(s, reply->code);
+}
+
+static void feed_server(struct session *s, struct span bytes)
+{
+	struct reply reply;
+
+	/* A reply may drop the server (next one at logon); what else it sent is void then. */
+	while (!s->ending && stream_is_open(&s->server.stream)) {
+		switch (reply_next(&s->replies, &bytes, &reply)) {
+		case REPLY_OK:
+			on_reply(s, &reply);
+			break;
+		case REPLY_MORE:
+			return;
+		case REPLY_NO_MEMORY:
+			session_end(s, END_NO_MEMORY);
+			return;
+		case REPLY_BAD:
+		case REPLY_TOO_LONG:
+			if (s->phase == PHASE_READY)
+				session_end(s, END_BAD_REPLY);
+			else
+				logon_server_failed(s, "server sent something that is not a reply");
+			return;
+		}
+	}
+}
+
+static void read_server(struct session *s)
+{
+	ssize_t n = stream_read(&s->server.stream, s->loop->scratch, CONTROL_READ_MAX);
+
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0)
+		server_gone(s);
+	else
+		feed_server(s, span_from(s->loop->scratch, (size_t)n));
+}
+
+static void on_server_ready(void *owner, unsigned ready)
+{
+	struct session *s = owner;
+
+	s->loop->now_ms = sp_now_ms();
+	if ((ready & STREAM_READ) && !s->ending)
+		read_server(s);
+	session_settle(s);
+}
+
+static enum end_reason reason_of(enum clock_id clock)
+{
+	switch (clock) {
+	case CLOCK_LOGIN:
+		return END_LOGIN_TIMEOUT;
+	case CLOCK_COMMAND:
+		return END_COMMAND_TIMEOUT;
+	case CLOCK_TLS:
+		return END_TLS_TIMEOUT;
+	case CLOCK_IDLE:
+		return END_IDLE_TIMEOUT;
+	case CLOCK_NO_TRANSFER:
+		return END_NO_TRANSFER_TIMEOUT;
+	case CLOCK_SESSION:
+		return END_SESSION_TIMEOUT;
+	case CLOCK_FINAL_REPLY:
+		return END_FINAL_REPLY_TIMEOUT;
+	case CLOCK_REPLY:
+	case CLOCK_CONNECT:
+	case CLOCK_DATA_ACCEPT:
+	case CLOCK_DATA_CONNECT:
+	case CLOCK_STALL:
+	case CLOCK_CLOSE:
+	case CLOCK_COUNT:
+		break;
+	}
+	return END_REPLY_TIMEOUT;
+}
+
+static void emit_timeout(struct session *s, enum clock_id clock)
+{
+	struct sp_event event;
+
+	counter_expired(s->loop->counters, clock);
+	session_log_event(s, &event, EVENT_TIMEOUT);
+	event.clock = clock;
+	event_emit(s->loop->events, &event);
+}
+
+/* A clock has expired: what it ends depends on which one it is. */
+static void on_clock(struct session *s, enum clock_id clock)
+{
+	emit_timeout(s, clock);
+	switch (clock) {
+	case CLOCK_CONNECT:
+		logon_server_failed(s, "connect_timeout");
+		return;
+	case CLOCK_REPLY:
+		if (s->phase != PHASE_READY) {
+			logon_server_failed(s, "reply_timeout");
+			return;
+		}
+		break;
+	case CLOCK_DATA_ACCEPT:
+	case CLOCK_DATA_CONNECT:
+	case CLOCK_STALL:
+		transfer_on_clock(s, clock);
+		return;
+	case CLOCK_FINAL_REPLY:
+		transfer_on_clock(s, clock);
+		break;
+	case CLOCK_LOGIN:
+	case CLOCK_COMMAND:
+	case CLOCK_TLS:
+	case CLOCK_IDLE:
+	case CLOCK_NO_TRANSFER:
+	case CLOCK_SESSION:
+	case CLOCK_CLOSE:
+	case CLOCK_COUNT:
+		break;
+	}
+	session_end(s, reason_of(clock));
+}
+
+/*
+ * Keep-alive and the like on the connection to the server: six system calls
+ * that a session shorter than TUNE_AFTER_MS does not need (the probes begin
+ * after a minute, and with one command outstanding Nagle never waits). The
+ * client's connection has inherited them from its listener.
+ */
+static void tune_server(struct session *s)
+{
+	int on = 1;
+
+	s->tune_at_ms = 0;
+	if (!stream_is_open(&s->server.stream))
+		return;
+	(void)setsockopt(s->server.stream.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)connect_set_keepalive(s->server.stream.fd);
+}
+
+void session_on_notice(struct session *s)
+{
+	struct deadline next;
+
+	transfer_facts(s);
+	next = next_deadline(s);
+	if (next.at_ms > s->loop->now_ms) {
+		/* Something happened since: the record is filed by the true deadline. */
+		counter_add(s->loop->counters, COUNT_NOTICES_STALE, 1);
+		session_table_rearm(s->loop->table, s->id, next.at_ms);
+		return;
+	}
+	if (next.clock != CLOCK_NONE)
+		on_clock(s, next.clock);
+	else if (next.at_ms == s->tune_at_ms)
+		tune_server(s);
+	else if (s->stage == LOGON_QUEUED)
+		session_end(s, END_QUEUE_TIMEOUT);
+	else
+		transfer_on_clock(s, CLOCK_NONE);
+	if (!s->ending)
+		session_settle(s);
+}
+
+void session_on_kick(struct session *s)
+{
+	session_end(s, END_KICKED);
+}
+
+void session_on_slot(struct session *s)
+{
+	if (s->stage != LOGON_QUEUED)
+		return;
+	logon_on_slot(s);
+	session_settle(s);
+}
+
+void session_on_drain(struct session *s)
+{
+	s->drain = true;
+	session_settle(s);
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: ISC
+/*
+ * What a command does: the verdict of policy, then the action of its row in
+ * the verb table; and what is done with the server's reply to it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sallyport/translate.h"
+#include "session_private.h"
+
+void command_error(struct session *s)
+{
+	s->errors++;
+	if (s->policy->max_errors != 0 && s->errors >= s->policy->max_errors)
+		session_end(s, END_TOO_MANY_ERRORS);
+}
+
+static void bad(struct session *s, int code, const char *text)
+{
+	counter_add(s->loop->counters, COUNT_COMMANDS_BAD, 1);
+	session_reply(s, code, "%s", text);
+	command_error(s);
+}
+
+static void refused(struct session *s, const struct command *command, const struct verdict *verdict)
+{
+	struct sp_event event;
+
+	session_reply(s, verdict->code, "%s", verdict->text);
+	if (verdict->denied) {
+		counter_add(s->loop->counters, COUNT_COMMANDS_DENIED, 1);
+		session_log_event(s, &event, EVENT_COMMAND_DENIED);
+		event.verb = command->verb;
+		event.code = verdict->code;
+		(void)span_copy(event.text, sizeof(event.text), command->name);
+		event_emit(s->loop->events, &event);
+	} else {
+		counter_add(s->loop->counters, COUNT_COMMANDS_BAD, 1);
+	}
+	if (verdict->counts_as_error)
+		command_error(s);
+}
+
+/* A browser or a script that takes us for a web server (ALPACA and the like). */
+static bool is_cross_protocol(const struct command *command)
+{
+	static const char *const methods[] = { "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT",
+					       "PATCH", "DELETE", "TRACE", "EHLO", "HELO" };
+
+	for (size_t i = 0; i < SP_ARRAY_LEN(methods); i++) {
+		if (span_eq(command->name, span_of(methods[i])))
+			return true;
+	}
+	return false;
+}
+
+/* --- answered here ---------------------------------------------------------------- */
+
+static void answer_feat(struct session *s, struct span server)
+{
+	char text[FEAT_BYTES_MAX];
+
+	session_to_client(s, span_from(text, translate_feat(text, sizeof(text), server)));
+}
+
+static void local_opts(struct session *s, struct span argument)
+{
+	if (span_eq_nocase(argument, span_of("UTF8 ON")) || span_eq_nocase(argument, span_of("UTF8"))) {
+		s->utf8_on = true;
+		session_reply(s, 200, "UTF8 is on.");
+	} else if (span_starts_nocase(argument, "UTF8 ")) {
+		session_reply(s, 504, "UTF8 can only be switched ON.");
+	} else {
+		session_reply(s, 530, "Please log on with USER and PASS.");
+	}
+}
+
+/* What can be said before a server is known. */
+static void answer_local(struct session *s, const struct command *command)
+{
+	switch ((int)command->verb) {
+	case VERB_FEAT:
+		answer_feat(s, span_from("", 0));
+		return;
+	case VERB_OPTS:
+		local_opts(s, command->argument);
+		return;
+	case VERB_SYST:
+		session_reply(s, 215, "UNIX Type: L8");
+		return;
+	case VERB_HELP:
+		session_reply(s, 214, "Log on with USER and PASS.");
+		return;
+	default:
+		session_reply(s, 200, "OK.");
+		return;
+	}
+}
+
+/* RFC 2228 and 4217, while this listener has no TLS. */
+static void answer_security(struct session *s, const struct command *command)
+{
+	if (command->verb == VERB_AUTH)
+		bad(s, 502, "TLS is not available on this listener.");
+	else if (command->verb == VERB_CCC)
+		bad(s, 533, "The control connection is not protected.");
+	else
+		bad(s, 503, "Use AUTH first.");
+}
+
+/* Whether any route that is open to this client could be meant by the name. */
+static bool known_host(const struct session *s, struct span host)
+{
+	struct route_facts facts = {
+		.listener = s->listener->name,
+		.source = s->info.client,
+		.host = host,
+	};
+
+	for (size_t i = 0; i < s->config->routes_n; i++) {
+		switch (route_mismatch(&s->config->routes[i], &facts)) {
+		case ROUTE_FIELD_LISTENER:
+		case ROUTE_FIELD_SOURCE:
+		case ROUTE_FIELD_HOST:
+			break;
+		case ROUTE_FIELD_CERTIFICATE:
+		case ROUTE_FIELD_TIME:
+		case ROUTE_FIELD_USER:
+		case ROUTE_FIELD_NONE:
+			return true;
+		}
+	}
+	return false;
+}
+
+/* RFC 7151 section 3.2. */
+static void take_host(struct session *s, struct span host)
+{
+	char *copy;
+
+	if (s->logon != NULL) {
+		bad(s, 503, "HOST must come before USER.");
+		return;
+	}
+	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+		host = span_from(host.p + 1, host.n - 2);
+	if (!known_host(s, host)) {
+		bad(s, 504, "That host is not served here.");
+		return;
+	}
+	copy = malloc(host.n + 1);
+	if (copy == NULL) {
+		s->no_memory = true;
+		return;
+	}
+	(void)span_copy(copy, host.n + 1, host);
+	free(s->host);
+	s->host = copy;
+	session_reply(s, 220, "Host accepted.");
+}
+
+/* --- the actions -------------------------------------------------------------------- */
+
+static void forward(struct session *s, const struct command *command, struct span line)
+{
+	s->utf8_asked = command->verb == VERB_OPTS && span_starts_nocase(command->argument, "UTF8");
+	session_to_server(s, command->verb == VERB_QUIT ? PURPOSE_QUIT : PURPOSE_COMMAND, command->verb,
+			  line);
+}
+
+static void quit(struct session *s, const struct command *command, struct span line)
+{
+	if (s->phase == PHASE_READY && stream_is_open(&s->server.stream)) {
+		forward(s, command, line);
+		return;
+	}
+	session_drop_server(s, s->server_eof);
+	session_reply(s, 221, "Goodbye.");
+	session_end(s, END_CLIENT_QUIT);
+}
+
+static void act(struct session *s, const struct command *command, struct span line)
+{
+	bool ready = s->phase == PHASE_READY;
+
+	switch (verb_row(command->verb)->action) {
+	case VERB_ACTION_USER:
+		if (ready)
+			bad(s, 503, "Already logged on; reconnect to log on as another user.");
+		else
+			logon_user(s, line, command->argument);
+		return;
+	case VERB_ACTION_PASS:
+		if (ready)
+			bad(s, 503, "Already logged on.");
+		else
+			logon_pass(s, line);
+		return;
+	case VERB_ACTION_ACCT:
+		if (ready)
+			forward(s, command, line);
+		else
+			logon_acct(s, line);
+		return;
+	case VERB_ACTION_HOST:
+		take_host(s, command->argument);
+		return;
+	case VERB_ACTION_QUIT:
+		quit(s, command, line);
+		return;
+	case VERB_ACTION_REIN:
+		bad(s, 502, "REIN is not available; reconnect instead.");
+		return;
+	case VERB_ACTION_ABOR:
+		transfer_free(s);
+		forward(s, command, line);
+		return;
+	case VERB_ACTION_PORT:
+		transfer_prepare(s, command);
+		return;
+	case VERB_ACTION_DOWN:
+	case VERB_ACTION_UP:
+		transfer_start(s, command, line);
+		return;
+	case VERB_ACTION_SECURITY:
+		answer_security(s, command);
+		return;
+	case VERB_ACTION_LOCAL:
+		if (ready)
+			forward(s, command, line);
+		else
+			answer_local(s, command);
+		return;
+	case VERB_ACTION_OWN:
+		answer_local(s, command);
+		return;
+	case VERB_ACTION_REFUSE:
+		bad(s, 502, "Command not implemented.");
+		return;
+	case VERB_ACTION_FORWARD:
+	case VERB_ACTION_REST:
+		break;
+	}
+	forward(s, command, line);
+}
+
+void command_line(struct session *s, enum queued kind, struct span line)
+{
+	struct command command;
+	struct verdict verdict;
+
+	if (kind == QUEUED_TOO_LONG) {
+		bad(s, 500, "Command line too long.");
+		return;
+	}
+	if (kind == QUEUED_BAD) {
+		bad(s, 501, "Command line holds a NUL, a bare CR, or a bare LF where CRLF is required.");
+		return;
+	}
+	command = command_parse(line);
+	atomic_fetch_add_explicit(&s->live->commands, 1, memory_order_relaxed);
+	if (policy_is_activity(s->policy, command.verb))
+		session_activity(s);
+	if (s->phase == PHASE_GREETED && is_cross_protocol(&command)) {
+		session_end(s, END_CROSS_PROTOCOL);
+		return;
+	}
+	verdict = policy_command(s->policy, s->phase, &command);
+	if (verdict.kind == VERDICT_REPLY)
+		refused(s, &command, &verdict);
+	else
+		act(s, &command, line);
+}
+
+bool command_inflight(struct session *s, struct span line)
+{
+	struct command command = command_parse(line);
+
+	if (s->transfer == NULL || !s->transfer->running || s->purpose != PURPOSE_TRANSFER)
+		return false;
+	if (command.verb == VERB_ABOR) {
+		session_activity(s);
+		transfer_abor(s);
+		return true;
+	}
+	if (command.verb == VERB_STAT && !command.has_argument) {
+		transfer_status(s);
+		return true;
+	}
+	return false;
+}
+
+void command_on_reply(struct session *s, const struct reply *reply)
+{
+	enum verb verb = s->verb;
+
+	if (!verb_reply_fits(verb, reply->code)) {
+		if (s->late_abor && (reply->code == 225 || reply->code == 226)) {
+			s->late_abor = false;
+			return;
+		}
+		session_desync(s, reply->code);
+		return;
+	}
+	if (reply_is_preliminary(reply->code)) {
+		session_to_client(s, reply->raw);
+		return;
+	}
+	session_answered(s);
+	if (verb == VERB_FEAT) {
+		answer_feat(s, reply->code == 211 ? reply->raw : span_from("", 0));
+		return;
+	}
+	if (s->utf8_asked && reply_is_negative(reply->code)) {
+		/* FEAT says UTF8: names pass as the bytes they are, whatever the server calls them. */
+		session_reply(s, 200, "UTF8 is on.");
+		return;
+	}
+	session_to_client(s, reply->raw);
+	if (verb == VERB_QUIT)
+		session_end(s, END_CLIENT_QUIT);
+}

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: ISC
+/*
+ * Logon: from USER to 230. The route gives pool and policy; the pool's ledger
+ * gives a server; the server is dialled and told what the client has said so
+ * far. A server that fails on the way is replaced by the next one and the
+ * client sees nothing of it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sallyport/route.h"
+#include "session_private.h"
+
+static void choose_server(struct session *s);
+
+static void wipe_line(char **line)
+{
+	if (*line == NULL)
+		return;
+	explicit_bzero(*line, strlen(*line));
+	free(*line);
+	*line = NULL;
+}
+
+/* Keeps a copy of a command line. A line may hold "CR NUL"; what follows the NUL is then not kept. */
+static bool keep_line(char **to, struct span line)
+{
+	wipe_line(to);
+	*to = malloc(line.n + 1);
+	if (*to == NULL)
+		return false;
+	(void)span_copy(*to, line.n + 1, line);
+	return true;
+}
+
+static void cancel_attempt(struct session *s)
+{
+	struct logon *logon = s->logon;
+
+	if (logon == NULL)
+		return;
+	if (logon->lookup != NULL) {
+		resolver_forget(&logon->lookup);
+		ledger_sub(&s->live->ledger, LEDGER_LOOKUP);
+	}
+	connect_cancel(&logon->dial);
+	if (s->stage == LOGON_QUEUED) {
+		pool_ledger_leave(s->pool->ledger, s->id);
+		session_offer_slot(s->loop, pool_ledger_offer(s->pool->ledger, s->loop->now_ms));
+	}
+	s->facts.connecting_ms = 0;
+	s->facts.queued_ms = 0;
+}
+
+void logon_free(struct session *s)
+{
+	struct logon *logon = s->logon;
+
+	if (logon == NULL)
+		return;
+	cancel_attempt(s);
+	wipe_line(&logon->user_line);
+	wipe_line(&logon->pass_line);
+	wipe_line(&logon->acct_line);
+	free(logon->held);
+	free(logon);
+	s->logon = NULL;
+	ledger_sub(&s->live->ledger, LEDGER_BUFFER);
+}
+
+static bool logon_begin(struct session *s)
+{
+	if (s->logon == NULL) {
+		s->logon = calloc(1, sizeof(*s->logon));
+		if (s->logon == NULL) {
+			s->no_memory = true;
+			return false;
+		}
+		ledger_add(&s->live->ledger, LEDGER_BUFFER);
+		connect_init(&s->logon->dial);
+	}
+	s->logon->tried = 0;
+	s->logon->tries = 0;
+	wipe_line(&s->logon->pass_line);
+	wipe_line(&s->logon->acct_line);
+	return true;
+}
+
+/* The client waits for the end of this step; its further commands are queued. */
+static void enter(struct session *s, enum logon_stage stage)
+{
+	s->stage = stage;
+	s->purpose = PURPOSE_LOGON;
+}
+
+/* The client is to speak next. */
+static void leave(struct session *s, enum logon_stage stage)
+{
+	s->stage = stage;
+	session_answered(s);
+}
+
+static void emit_logon(struct session *s, enum event_kind kind, int code, const char *text)
+{
+	struct sp_event event;
+
+	session_log_event(s, &event, kind);
+	event.code = code;
+	sp_copy(event.text, sizeof(event.text), text);
+	event_emit(s->loop->events, &event);
+}
+
+/* --- the server ----------------------------------------------------------------- */
+
+static void send_line(struct session *s, enum logon_stage stage, enum verb verb, const char *line)
+{
+	enter(s, stage);
+	session_to_server(s, PURPOSE_LOGON, verb, span_of(line));
+}
+
+static void on_dialled(void *owner, int fd, const struct netaddr *address, int error)
+{
+	struct session *s = owner;
+
+	s->loop->now_ms = sp_now_ms();
+	if (fd < 0) {
+		s->info.server = *address;
+		logon_server_failed(s, strerror(error));
+	} else {
+		counter_add(s->loop->counters, COUNT_SERVER_CONNECTS, 1);
+		session_set_server(s, fd, address);
+		enter(s, LOGON_GREETING);
+	}
+	session_settle(s);
+}
+
+static void dial(struct session *s, const struct netaddr addresses[], size_t n)
+{
+	struct connect_options options = { 0 };
+
+	enter(s, LOGON_DIAL);
+	connect_start(&s->logon->dial, s->loop->base, addresses, n, &options, &s->live->ledger,
+		      LEDGER_CONTROL_FD, s->id, on_dialled, s);
+}
+
+static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n, const char *error)
+{
+	struct session *s = owner;
+
+	s->loop->now_ms = sp_now_ms();
+	s->logon->lookup = NULL;
+	ledger_sub(&s->live->ledger, LEDGER_LOOKUP);
+	if (n == 0)
+		logon_server_failed(s, error != NULL ? error : "name has no address");
+	else
+		dial(s, addresses, n);
+	session_settle(s);
+}
+
+static void reach_server(struct session *s)
+{
+	const struct server_config *server = s->server_config;
+
+	s->facts.connecting_ms = s->loop->now_ms;
+	s->logon->started_ms = s->loop->now_ms;
+	sp_copy(s->info.server_name, sizeof(s->info.server_name), server->name);
+	if (server->address.family != AF_UNSPEC) {
+		dial(s, &server->address, 1);
+		return;
+	}
+	s->logon->lookup = resolver_lookup(s->loop->resolver, server->host, server->port, on_looked_up, s);
+	if (s->logon->lookup == NULL) {
+		s->no_memory = true;
+		return;
+	}
+	ledger_add(&s->live->ledger, LEDGER_LOOKUP);
+	enter(s, LOGON_LOOKUP);
+}
+
+static void no_server(struct session *s)
+{
+	counter_add(s->loop->counters, COUNT_NO_SERVER, 1);
+	emit_logon(s, EVENT_LOGON_FAILED, 421, "no server is left");
+	session_end(s, END_NO_SERVER);
+}
+
+static void choose_server(struct session *s)
+{
+	struct pool_ask ask = {
+		.id = s->id,
+		.places = s->pool->places,
+		.places_n = s->pool->servers_n,
+		.now_ms = s->loop->now_ms,
+		.tried = s->logon->tried,
+		.hash_user = balance_hash(span_of(s->info.user)),
+		.hash_source = balance_hash_source(&s->info.client),
+		.random = loop_random_fast(s->loop),
+	};
+
+	switch (pool_ledger_acquire(s->pool->ledger, &ask, &s->slot)) {
+	case POOL_GRANTED:
+		s->facts.queued_ms = 0;
+		ledger_add(&s->live->ledger, LEDGER_SLOT);
+		SP_ASSERT(s->slot.server < s->pool->servers_n);
+		s->server_config = &s->pool->servers[s->slot.server];
+		reach_server(s);
+		return;
+	case POOL_FULL:
+		if (s->stage == LOGON_QUEUED)
+			return;
+		if (s->pool->queue_timeout_ms == 0) {
+			session_end(s, END_QUEUE_TIMEOUT);
+			return;
+		}
+		if (!pool_ledger_wait(s->pool->ledger, s->id)) {
+			s->no_memory = true;
+			return;
+		}
+		s->facts.queued_ms = s->loop->now_ms;
+		enter(s, LOGON_QUEUED);
+		return;
+	case POOL_NONE:
+		break;
+	}
+	no_server(s);
+}
+
+void logon_on_slot(struct session *s)
+{
+	choose_server(s);
+}
+
+void logon_server_failed(struct session *s, const char *why)
+{
+	struct logon *logon = s->logon;
+	bool under_way = s->purpose == PURPOSE_LOGON;
+
+	if (logon == NULL || !under_way) {
+		/* Between a refused logon and the next, or before PASS: nobody needs to know. */
+		session_drop_server(s, s->server_eof);
+		return;
+	}
+	counter_add(s->loop->counters, COUNT_SERVER_FAILURES, 1);
+	emit_logon(s, EVENT_LOGON_RETRY, 0, why);
+	if (s->slot.held) {
+		struct sp_event event;
+
+		logon->tried |= UINT64_C(1) << s->slot.server;
+		if (pool_ledger_failed(s->pool->ledger, &s->slot, s->loop->now_ms, why)) {
+			session_log_event(s, &event, EVENT_SERVER_DOWN);
+			sp_copy(event.text, sizeof(event.text), why);
+			event_emit(s->loop->events, &event);
+		}
+	}
+	cancel_attempt(s);
+	session_drop_server(s, s->server_eof);
+	s->facts.command_sent_ms = 0;
+	s->facts.slow_command_ms = 0;
+	logon->tries++;
+	if (s->pool->tries != 0 && logon->tries >= s->pool->tries) {
+		no_server(s);
+		return;
+	}
+	counter_add(s->loop->counters, COUNT_LOGON_RETRIES, 1);
+	s->stage = LOGON_NONE;
+	choose_server(s);
+}
+
+/* --- what the client says -------------------------------------------------------- */
+
+static void refuse_user(struct session *s, const char *why)
+{
+	counter_add(s->loop->counters, COUNT_LOGONS_REFUSED, 1);
+	emit_logon(s, EVENT_LOGON_FAILED, 530, why);
+	session_reply(s, 530, "Not logged on.");
+	command_error(s);
+}
+
+/* Finds the pool and policy of this user; otherwise the client has been refused. */
+static bool route(struct session *s, struct span name, const struct pool_config **pool)
+{
+	const struct config *config = s->config;
+	struct route_facts facts = {
+		.listener = s->listener->name,
+		.source = s->info.client,
+		.user = name,
+		.host = span_of(s->host),
+	};
+	struct route_choice choice;
+	int rule;
+	time_t now = (time_t)(sp_wall_ms() / 1000);
+	struct tm local;
+
+	if (config->routes_use_time && localtime_r(&now, &local) != NULL)
+		facts.minute_of_week = route_minute_of_week(&local);
+	rule = route_choose(config->routes, config->routes_n, &facts, &choice);
+	if (rule < 0) {
+		refuse_user(s, choice.result == ROUTE_REJECTED ? "rejected by a route" : "no route");
+		return false;
+	}
+	*pool = &config->pools[config->routes[rule].pool];
+	s->policy = &config->policies[config->routes[rule].policy];
+	return true;
+}
+
+void logon_user(struct session *s, struct span line, struct span name)
+{
+	const struct pool_config *pool = NULL;
+
+	(void)span_copy(s->info.user, sizeof(s->info.user), name);
+	if (!route(s, name, &pool))
+		return;
+	if (s->pool != NULL && s->pool != pool)
+		session_drop_server(s, s->server_eof);
+	s->pool = pool;
+	sp_copy(s->info.pool, sizeof(s->info.pool), pool->name);
+	if (!logon_begin(s) || !keep_line(&s->logon->user_line, line)) {
+		s->no_memory = true;
+		return;
+	}
+	if (stream_is_open(&s->server.stream)) {
+		send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
+		return;
+	}
+	s->stage = LOGON_NONE;
+	choose_server(s);
+}
+
+void logon_pass(struct session *s, struct span line)
+{
+	if (s->stage != LOGON_PASSWORD) {
+		session_reply(s, 503, "Login with USER first.");
+		command_error(s);
+		return;
+	}
+	if (!keep_line(&s->logon->pass_line, line)) {
+		s->no_memory = true;
+		return;
+	}
+	if (stream_is_open(&s->server.stream)) {
+		send_line(s, LOGON_PASS, VERB_PASS, s->logon->pass_line);
+		return;
+	}
+	s->stage = LOGON_NONE;
+	choose_server(s);
+}
+
+void logon_acct(struct session *s, struct span line)
+{
+	if (s->stage != LOGON_ACCOUNT) {
+		session_reply(s, 503, "Login with USER first.");
+		command_error(s);
+		return;
+	}
+	if (!keep_line(&s->logon->acct_line, line)) {
+		s->no_memory = true;
+		return;
+	}
+	if (stream_is_open(&s->server.stream)) {
+		send_line(s, LOGON_ACCT, VERB_ACCT, s->logon->acct_line);
+		return;
+	}
+	s->stage = LOGON_NONE;
+	choose_server(s);
+}
+
+/* --- what the server answers ------------------------------------------------------- */
+
+static void logged_on(struct session *s)
+{
+	s->phase = PHASE_READY;
+	s->facts.logged_on_ms = s->loop->now_ms;
+	s->facts.last_transfer_ms = s->loop->now_ms;
+	leave(s, LOGON_NONE);
+	counter_add(s->loop->counters, COUNT_LOGONS, 1);
+	if (pool_ledger_served(s->pool->ledger, &s->slot, (s->loop->now_ms - s->logon->started_ms) * 1000))
+		emit_logon(s, EVENT_SERVER_UP, 0, "a logon succeeded");
+	session_table_update(s->loop->table, &s->info);
+	emit_logon(s, EVENT_LOGON, 230, "");
+	logon_free(s);
+}
+
+static void on_accepted(struct session *s, const struct reply *reply)
+{
+	if (!s->utf8_on) {
+		session_to_client(s, reply->raw);
+		logged_on(s);
+		return;
+	}
+	s->logon->held = malloc(reply->raw.n);
+	if (s->logon->held == NULL) {
+		s->no_memory = true;
+		return;
+	}
+	memcpy(s->logon->held, reply->raw.p, reply->raw.n);
+	s->logon->held_n = reply->raw.n;
+	send_line(s, LOGON_UTF8, VERB_OPTS, "OPTS UTF8 ON");
+}
+
+static void on_refused(struct session *s, const struct reply *reply)
+{
+	counter_add(s->loop->counters, COUNT_LOGONS_FAILED, 1);
+	session_to_client(s, reply->raw);
+	wipe_line(&s->logon->pass_line);
+	wipe_line(&s->logon->acct_line);
+	leave(s, LOGON_NONE);
+	emit_logon(s, EVENT_LOGON_FAILED, reply->code, "the server refused");
+	command_error(s);
+}
+
+static void on_wants_password(struct session *s, const struct reply *reply)
+{
+	if (s->logon->pass_line != NULL) {
+		send_line(s, LOGON_PASS, VERB_PASS, s->logon->pass_line);
+		return;
+	}
+	session_to_client(s, reply->raw);
+	leave(s, LOGON_PASSWORD);
+}
+
+static void on_wants_account(struct session *s, const struct reply *reply)
+{
+	if (s->logon->acct_line != NULL) {
+		send_line(s, LOGON_ACCT, VERB_ACCT, s->logon->acct_line);
+		return;
+	}
+	session_to_client(s, reply->raw);
+	leave(s, LOGON_ACCOUNT);
+}
+
+static void on_greeting(struct session *s, const struct reply *reply)
+{
+	if (reply->code == 120) {
+		s->facts.connecting_ms = s->loop->now_ms;
+		return;
+	}
+	if (reply->code != 220) {
+		logon_server_failed(s, reply->code == 421 ? "server said 421 instead of greeting"
+							  : "server did not greet with 220");
+		return;
+	}
+	s->facts.connecting_ms = 0;
+	send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
+}
+
+/* An answer to USER, PASS or ACCT (RFC 959 section 5.4). */
+static void on_logon_answer(struct session *s, const struct reply *reply)
+{
+	bool to_user = s->stage == LOGON_USER;
+
+	if (reply->code == 421)
+		logon_server_failed(s, "server said 421 at logon");
+	else if (reply_is_positive(reply->code))
+		on_accepted(s, reply);
+	else if (reply->code == 331 && to_user)
+		on_wants_password(s, reply);
+	else if (reply->code == 332 && s->stage != LOGON_ACCT)
+		on_wants_account(s, reply);
+	else if (reply_is_negative(reply->code))
+		on_refused(s, reply);
+	else
+		logon_server_failed(s, "server's answer at logon makes no sense");
+}
+
+void logon_on_reply(struct session *s, const struct reply *reply)
+{
+	switch (s->stage) {
+	case LOGON_GREETING:
+		on_greeting(s, reply);
+		return;
+	case LOGON_USER:
+	case LOGON_PASS:
+	case LOGON_ACCT:
+		on_logon_answer(s, reply);
+		return;
+	case LOGON_UTF8:
+		session_to_client(s, span_from(s->logon->held, s->logon->held_n));
+		logged_on(s);
+		return;
+	case LOGON_NONE:
+	case LOGON_QUEUED:
+	case LOGON_LOOKUP:
+	case LOGON_DIAL:
+	case LOGON_PASSWORD:
+	case LOGON_ACCOUNT:
+		break;
+	}
+	/* Nobody asked: the server says goodbye (421) or is mad; another one will be found. */
+	session_drop_server(s, true);
+}

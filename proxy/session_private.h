@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: ISC
+/*
+ * What the files of the session share: session.c (life and end),
+ * session_queue.c (command lines), session_command.c (what a command does),
+ * session_logon.c (USER to 230), session_transfer.c (PASV to 226).
+ *
+ * Rule of the house: whoever calls a function that may end the session does
+ * nothing with it afterwards but look at session_is_over().
+ */
+#ifndef SALLYPORT_SESSION_PRIVATE_H
+#define SALLYPORT_SESSION_PRIVATE_H
+
+#include "sallyport/connect.h"
+#include "sallyport/control.h"
+#include "sallyport/data.h"
+#include "sallyport/line.h"
+#include "sallyport/loop.h"
+#include "sallyport/pool_ledger.h"
+#include "sallyport/reply.h"
+#include "sallyport/resolver.h"
+#include "sallyport/session.h"
+#include "sallyport/verb.h"
+
+/* Above this many bytes of waiting command lines the client is not read. */
+#define QUEUE_HIGH	 4096
+/* One read of a control connection. */
+#define CONTROL_READ_MAX 8192
+/* What a server may take to answer an ABOR beyond the transfer's own reply. */
+#define ABOR_WAIT_MS	 3000
+/* A connection to a server gets its keep-alive when it has lived so long. */
+#define TUNE_AFTER_MS	 10000
+#define TRAIL_MAX	 8
+
+/* What the reply that the server owes us is for. */
+enum purpose {
+	PURPOSE_NONE,
+	PURPOSE_LOGON,	  /* a step of session_logon.c */
+	PURPOSE_COMMAND,  /* a client's command: the reply is the client's */
+	PURPOSE_PREPARE,  /* EPSV, PASV, EPRT or PORT of ours, for a client's PASV and the like */
+	PURPOSE_TRANSFER, /* a transfer command */
+	PURPOSE_ABOR,	  /* the second reply of an aborted transfer */
+	PURPOSE_QUIT,
+};
+
+enum logon_stage {
+	LOGON_NONE,	/* before USER, or after a refused one (a server may still be connected) */
+	LOGON_QUEUED,	/* waits for a slot */
+	LOGON_LOOKUP,
+	LOGON_DIAL,
+	LOGON_GREETING,
+	LOGON_USER,	/* USER is sent */
+	LOGON_PASSWORD, /* the client has been asked for PASS */
+	LOGON_PASS,	/* PASS is sent */
+	LOGON_ACCOUNT,	/* the client has been asked for ACCT */
+	LOGON_ACCT,	/* ACCT is sent */
+	LOGON_UTF8,	/* 230 is here; OPTS UTF8 is repeated to the server */
+};
+
+/* Exists from USER to 230; then its secrets are wiped and it is freed. */
+struct logon {
+	struct connect dial;
+	struct resolver_query *lookup;
+	uint64_t tried;	    /* bit i: server i of the pool has failed */
+	unsigned tries;
+	int64_t started_ms; /* of the attempt at the present server */
+	char *user_line;    /* command lines as the client sent them */
+	char *pass_line;
+	char *acct_line;
+	char *held;	    /* the 230, while OPTS UTF8 is repeated */
+	size_t held_n;
+};
+
+/* One client's transfer: from PASV, EPSV, PORT or EPRT to the final reply. */
+struct transfer {
+	struct data *data;
+	enum verb client_verb; /* how the client's side is made */
+	enum verb server_verb; /* how the server's side is (being) made */
+	unsigned methods_left; /* bits by enum method (session_transfer.c) */
+	struct netaddr client_target; /* PORT, EPRT */
+	bool prepared;	       /* both sides are arranged: a transfer command may come */
+	bool running;	       /* the transfer command is sent */
+	bool client_told;      /* a 1yz has been passed on */
+	bool answered;	       /* the client has its final reply; the server's will be swallowed */
+	bool ended;	       /* no more data will move: data_end is known */
+	bool abor_sent;
+	bool abor_by_client;   /* the client said ABOR and waits for its reply */
+	enum verb verb;
+	enum transfer_direction direction;
+	enum data_end data_end;
+	int server_code;       /* final; 0: not here yet */
+	char *final;	       /* the server's final reply, held */
+	size_t final_n;
+	int64_t started_ms;
+	uint64_t bytes;
+	char path[256];
+};
+
+struct session {
+	struct session_id id;
+	struct loop *loop;
+	struct config *config;
+	const struct listener_config *listener;
+	const struct policy *policy;
+	const struct pool_config *pool;	    /* of the route that applies; NULL before USER */
+	const struct server_config *server_config;
+	struct session_live *live;
+	struct session *next;		    /* in the hash by id, or on the graveyard */
+	struct session_info info;
+	struct slot slot;
+
+	struct control client;
+	struct control server;
+	struct line_splitter lines;
+	struct reply_reader replies;
+
+	char *queue;			    /* waiting command lines; session_queue.c */
+	uint32_t queue_n;
+	uint32_t queue_at;
+	uint32_t queue_cap;
+
+	enum session_phase phase;
+	enum logon_stage stage;
+	struct logon *logon;
+	struct transfer *transfer;
+	char *host;			    /* HOST's argument */
+
+	struct clock_facts facts;
+	int64_t abor_until_ms;		    /* PURPOSE_ABOR: when we stop to wait */
+	int64_t tune_at_ms;		    /* when the server's connection gets its keep-alive; 0: it has */
+	struct netaddr local;		    /* our end of the client's control connection; AF_UNSPEC: not asked yet */
+	struct netaddr server_local;	    /* our end of the server's */
+
+	enum purpose purpose;
+	enum verb verb;			    /* of the outstanding command */
+	bool prelim_seen;
+	bool ending;
+	bool no_memory;			    /* a buffer could not grow: ends at the next settling */
+	bool client_eof;
+	bool server_eof;
+	bool settling;
+	bool drain;
+	bool utf8_on;			    /* the client said OPTS UTF8 ON before logon */
+	bool utf8_asked;		    /* an OPTS UTF8 ON of the client's is outstanding */
+	bool epsv_all;
+	bool abor_quiet;		    /* PURPOSE_ABOR: the ABOR was ours (stall_timeout) */
+	bool late_abor;			    /* an ABOR's reply may still come, out of step */
+	unsigned errors;
+	uint16_t trail[TRAIL_MAX];	    /* last verbs and reply codes, for a desync's report */
+	unsigned trail_n;
+};
+
+static inline bool session_is_over(const struct session *s)
+{
+	return s->ending;
+}
+
+/* session.c */
+
+/* Queues a reply of ours for the client; the text must not hold line ends. */
+void session_reply(struct session *s, int code, const char *format, ...) SP_PRINTF(3, 4);
+/* Queues bytes as they are. */
+void session_to_client(struct session *s, struct span bytes);
+/* Queues one command line (CRLF is added) for the server and notes what its reply is for. */
+void session_to_server(struct session *s, enum purpose purpose, enum verb verb, struct span line);
+/* The outstanding command is answered. */
+void session_answered(struct session *s);
+void session_activity(struct session *s);
+/* After every happening: runs the queue, writes, sets what is watched and the next deadline. May end the session. */
+void session_settle(struct session *s);
+void session_set_server(struct session *s, int fd, const struct netaddr *address);
+/* Tells a session (of whatever worker; none: nothing happens) that it may have the slot it waits for. */
+void session_offer_slot(struct loop *loop, struct session_id id);
+/* Says goodbye to the server (unless it is gone) and gives the slot back. */
+void session_drop_server(struct session *s, bool gone);
+void session_log_event(struct session *s, struct sp_event *event, enum event_kind kind);
+/* The server's replies are out of step: reports the trail and ends the session. */
+void session_desync(struct session *s, int code);
+/* Our end of the control connection with the client. */
+const struct netaddr *session_local(struct session *s);
+
+/* session_queue.c: the client's command lines. */
+
+enum queued { QUEUED_LINE, QUEUED_TOO_LONG, QUEUED_BAD };
+bool queue_push(struct session *s, enum queued kind, struct span line);
+/* False: it is empty. *line is valid until the next push. */
+bool queue_pop(struct session *s, enum queued *kind, struct span *line);
+static inline bool queue_is_empty(const struct session *s)
+{
+	return s->queue_at == s->queue_n;
+}
+void queue_free(struct session *s);
+/* Bytes of the client, in writable memory. */
+void session_feed(struct session *s, struct span bytes);
+
+/* session_command.c */
+
+/* Does what a command line asks for; nothing is outstanding at the server. */
+void command_line(struct session *s, enum queued kind, struct span line);
+/* A line that came while a transfer runs: true when it was dealt with at once (ABOR, STAT). */
+bool command_inflight(struct session *s, struct span line);
+void command_on_reply(struct session *s, const struct reply *reply);
+/* Counts a refused command; ends the session when there were too many. */
+void command_error(struct session *s);
+
+/* session_logon.c */
+
+void logon_user(struct session *s, struct span line, struct span name);
+void logon_pass(struct session *s, struct span line);
+void logon_acct(struct session *s, struct span line);
+void logon_on_reply(struct session *s, const struct reply *reply);
+void logon_on_slot(struct session *s);
+/* The server failed before the logon was confirmed: the next one, or the end. */
+void logon_server_failed(struct session *s, const char *why);
+/* Forgets look-ups, dials, places in queues, secrets. */
+void logon_free(struct session *s);
+
+/* session_transfer.c */
+
+void transfer_prepare(struct session *s, const struct command *command);
+void transfer_on_prepare_reply(struct session *s, const struct reply *reply);
+void transfer_start(struct session *s, const struct command *command, struct span line);
+void transfer_on_reply(struct session *s, const struct reply *reply);
+void transfer_abor(struct session *s);
+void transfer_status(struct session *s);
+/* One of the transfer's clocks expired. */
+void transfer_on_clock(struct session *s, enum clock_id clock);
+/* Fills in the facts that depend on the transfer. */
+void transfer_facts(struct session *s);
+/* The server is gone in mid-transfer: 426 if the client waits for a reply. */
+void transfer_server_lost(struct session *s);
+/* Breaks what is open and forgets it. */
+void transfer_free(struct session *s);
+
+#endif

@@ -1,0 +1,812 @@
+// SPDX-License-Identifier: ISC
+/*
+ * A transfer, from the client's PASV (or EPSV, PORT, EPRT) to the final reply.
+ *
+ * 1. PASV: the server's side is arranged first, by a command of ours in the way
+ *    that this server is to be used (so nothing of ours ever comes between the
+ *    client's REST and its transfer command, RFC 3659 section 5.3); then the
+ *    client's side; then the client gets its answer.
+ * 2. RETR: the command goes to the server and, at the same moment, its data
+ *    port is dialled; the client's data connection is accepted or dialled. When
+ *    both are open the relay runs, whether or not the 150 has come.
+ * 3. The end: transfer_check() waits until the data have ended *and* the server
+ *    has given its final reply, or until one of them makes the other pointless;
+ *    then policy/transfer.c says what the client is told.
+ *
+ * On a download the client's data connection is closed only after the server's
+ * final reply: a server that dies ends its data connection as if the file were
+ * whole, and only the missing 226 tells.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "sallyport/ftp_address.h"
+#include "session_private.h"
+
+/* Ways to arrange the server's side, in the order in which `auto` tries them. */
+enum method { METHOD_EPSV, METHOD_PASV, METHOD_EPRT, METHOD_PORT, METHOD_COUNT };
+
+#define METHOD_BIT(m) (1u << (m))
+
+static const enum verb method_verbs[METHOD_COUNT] = {
+	[METHOD_EPSV] = VERB_EPSV,
+	[METHOD_PASV] = VERB_PASV,
+	[METHOD_EPRT] = VERB_EPRT,
+	[METHOD_PORT] = VERB_PORT,
+};
+
+static const struct data_ops data_ops;
+
+static void transfer_check(struct session *s);
+static void try_next_method(struct session *s);
+
+/* --- life --------------------------------------------------------------------- */
+
+static void forget_bytes(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	if (t->data->relay.moved <= t->bytes)
+		return;
+	uint64_t more = t->data->relay.moved - t->bytes;
+	bool up = t->direction == TRANSFER_UP;
+
+	t->bytes = t->data->relay.moved;
+	atomic_fetch_add_explicit(up ? &s->live->bytes_up : &s->live->bytes_down, more, memory_order_relaxed);
+	counter_add(s->loop->counters, up ? COUNT_BYTES_UP : COUNT_BYTES_DOWN, more);
+}
+
+static void emit_transfer(struct session *s, const struct transfer_reply *reply)
+{
+	struct transfer *t = s->transfer;
+	struct sp_event event;
+
+	counter_add(s->loop->counters, reply->ok ? COUNT_TRANSFERS_OK : COUNT_TRANSFERS_FAILED, 1);
+	session_log_event(s, &event, EVENT_TRANSFER);
+	event.verb = t->verb;
+	event.code = reply->from_server ? t->server_code : reply->code;
+	event.duration_ms = s->loop->now_ms - t->started_ms;
+	event.outcome = data_end_name(t->data_end);
+	if (t->direction == TRANSFER_UP)
+		event.bytes_up = t->bytes;
+	else
+		event.bytes_down = t->bytes;
+	sp_copy(event.text, sizeof(event.text), t->path);
+	event_emit(s->loop->events, &event);
+}
+
+/* Forgets the transfer; its connections are broken unless they were closed before. */
+static void discard(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	if (t == NULL)
+		return;
+	s->transfer = NULL;
+	data_free(&t->data);
+	free(t->final);
+	free(t);
+	ledger_sub(&s->live->ledger, LEDGER_BUFFER);
+}
+
+void transfer_free(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	if (t == NULL)
+		return;
+	if (t->running && !t->answered) {
+		struct transfer_reply reply = { .code = 426 };
+
+		forget_bytes(s);
+		if (!t->ended)
+			t->data_end = DATA_ABORTED;
+		emit_transfer(s, &reply);
+	}
+	discard(s);
+}
+
+static bool transfer_new(struct session *s)
+{
+	struct transfer *t;
+
+	transfer_free(s);
+	t = calloc(1, sizeof(*t));
+	if (t != NULL) {
+		t->data = data_new(s->loop, &s->live->ledger, s->id, &data_ops, s);
+		if (t->data == NULL) {
+			free(t);
+			t = NULL;
+		}
+	}
+	if (t == NULL) {
+		s->no_memory = true;
+		return false;
+	}
+	ledger_add(&s->live->ledger, LEDGER_BUFFER);
+	s->transfer = t;
+	return true;
+}
+
+/* --- arranging: what the client asks for ---------------------------------------- */
+
+static void refuse(struct session *s, int code, const char *text)
+{
+	counter_add(s->loop->counters, COUNT_COMMANDS_BAD, 1);
+	session_reply(s, code, "%s", text);
+	command_error(s);
+}
+
+/* RFC 2428 section 3 and 4. True: the client wants a port; otherwise it has been answered. */
+static bool check_epsv(struct session *s, const struct command *command)
+{
+	int family = session_local(s)->family;
+
+	if (!command->has_argument || command->argument.n == 0)
+		return true;
+	if (span_eq_nocase(command->argument, span_of("ALL"))) {
+		s->epsv_all = true;
+		session_reply(s, 200, "EPSV ALL: no other data command will be taken.");
+		return false;
+	}
+	if (span_eq(command->argument, span_of(family == AF_INET6 ? "2" : "1")))
+		return true;
+	if (command->argument.n == 1 && command->argument.p[0] >= '0' && command->argument.p[0] <= '9')
+		refuse(s, 522, family == AF_INET6 ? "Network protocol not supported, use (2)."
+						  : "Network protocol not supported, use (1).");
+	else
+		refuse(s, 501, "EPSV takes a protocol number or ALL.");
+	return false;
+}
+
+/* RFC 2577: only the client's own host, and no port that a service may hold. */
+static bool check_target(struct session *s, const struct netaddr *target)
+{
+	if (!netaddr_same_host(target, &s->info.client) && !s->policy->pass_foreign_data) {
+		refuse(s, 504, "Data connections go to the host of the control connection only.");
+		return false;
+	}
+	if (netaddr_port(target) < 1024) {
+		refuse(s, 504, "Data connections to ports below 1024 are refused.");
+		return false;
+	}
+	return true;
+}
+
+/* Reads what the client's command says; false: it has been answered. */
+static bool read_client_side(struct session *s, const struct command *command, struct netaddr *target)
+{
+	if (command->verb != VERB_EPSV && s->epsv_all) {
+		refuse(s, 503, "Only EPSV is taken after EPSV ALL.");
+		return false;
+	}
+	switch ((int)command->verb) {
+	case VERB_EPSV:
+		return check_epsv(s, command);
+	case VERB_PASV:
+		if (session_local(s)->family == AF_INET)
+			return true;
+		refuse(s, 425, "PASV is for IPv4; use EPSV.");
+		return false;
+	case VERB_PORT:
+		if (ftp_address_parse_port(command->argument, target))
+			return check_target(s, target);
+		refuse(s, 501, "PORT takes six numbers: h1,h2,h3,h4,p1,p2.");
+		return false;
+	default:
+		break;
+	}
+	switch (ftp_address_parse_eprt(command->argument, target)) {
+	case EPRT_OK:
+		return check_target(s, target);
+	case EPRT_FAMILY:
+		refuse(s, 522, "Network protocol not supported, use (1,2).");
+		return false;
+	case EPRT_SYNTAX:
+		break;
+	}
+	refuse(s, 501, "EPRT takes |protocol|address|port|.");
+	return false;
+}
+
+/* --- arranging: the server's side ------------------------------------------------ */
+
+static const struct netaddr *server_local(struct session *s)
+{
+	if (s->server_local.family == AF_UNSPEC) {
+		socklen_t n = sizeof(s->server_local);
+
+		if (getsockname(s->server.stream.fd, &s->server_local.sa, &n) != 0)
+			memset(&s->server_local, 0, sizeof(s->server_local));
+	}
+	return &s->server_local;
+}
+
+static unsigned methods_of_server(struct session *s, enum verb client_verb)
+{
+	unsigned lessons;
+	unsigned methods;
+
+	switch (s->server_config->data) {
+	case DATA_EPSV:
+		return METHOD_BIT(METHOD_EPSV);
+	case DATA_PASV:
+		return METHOD_BIT(METHOD_PASV);
+	case DATA_EPRT:
+		return METHOD_BIT(METHOD_EPRT);
+	case DATA_PORT:
+		return METHOD_BIT(METHOD_PORT);
+	case DATA_CLIENT:
+		for (unsigned m = 0; m < METHOD_COUNT; m++) {
+			if (method_verbs[m] == client_verb)
+				return METHOD_BIT(m);
+		}
+		break;
+	case DATA_AUTO:
+		break;
+	}
+	lessons = pool_ledger_lessons(s->pool->ledger, &s->slot);
+	methods = METHOD_BIT(METHOD_EPSV) | METHOD_BIT(METHOD_EPRT);
+	if (s->info.server.family == AF_INET)
+		methods |= METHOD_BIT(METHOD_PASV) | METHOD_BIT(METHOD_PORT);
+	if (lessons & LESSON_NO_EPSV)
+		methods &= ~METHOD_BIT(METHOD_EPSV);
+	if (lessons & LESSON_NO_PASV)
+		methods &= ~METHOD_BIT(METHOD_PASV);
+	if (lessons & LESSON_NO_EPRT)
+		methods &= ~METHOD_BIT(METHOD_EPRT);
+	return methods;
+}
+
+/* A listener of ours for the server, and the command that tells it where. */
+static bool offer_port(struct session *s, enum method method)
+{
+	const struct port_range any = { 0, 0 };
+	char address[FTP_ADDRESS_TEXT_MAX];
+	char line[FTP_ADDRESS_TEXT_MAX + 8];
+	struct netaddr bound;
+	size_t n;
+
+	if (data_listen(s->transfer->data, SIDE_SERVER, server_local(s), any, &s->info.server, false,
+			&bound) != 0)
+		return false;
+	n = method == METHOD_PORT ? ftp_address_write_port(address, &bound)
+				  : ftp_address_write_eprt(address, &bound);
+	if (n == 0)
+		return false;
+	snprintf(line, sizeof(line), "%s %s", method == METHOD_PORT ? "PORT" : "EPRT", address);
+	session_to_server(s, PURPOSE_PREPARE, method_verbs[method], span_of(line));
+	s->facts.data_offered_ms = s->loop->now_ms;
+	return true;
+}
+
+static void try_next_method(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	for (unsigned m = 0; m < METHOD_COUNT; m++) {
+		if (!(t->methods_left & METHOD_BIT(m)))
+			continue;
+		t->methods_left &= ~METHOD_BIT(m);
+		t->server_verb = method_verbs[m];
+		if (m == METHOD_EPSV || m == METHOD_PASV) {
+			session_to_server(s, PURPOSE_PREPARE, t->server_verb,
+					  span_of(m == METHOD_EPSV ? "EPSV" : "PASV"));
+			return;
+		}
+		if (offer_port(s, (enum method)m))
+			return;
+	}
+	session_answered(s);
+	discard(s);
+	session_reply(s, 425, "The server takes none of the data modes it was offered.");
+}
+
+void transfer_prepare(struct session *s, const struct command *command)
+{
+	struct netaddr target = { 0 };
+
+	if (!read_client_side(s, command, &target) || session_is_over(s) || !transfer_new(s))
+		return;
+	s->transfer->client_verb = command->verb;
+	s->transfer->client_target = target;
+	s->transfer->methods_left = methods_of_server(s, command->verb);
+	try_next_method(s);
+}
+
+/* The address that a 227 or 229 gives; RFC 2577: the server's own host, unless configured otherwise. */
+static bool read_server_side(struct session *s, const struct reply *reply, struct netaddr *target)
+{
+	struct netaddr said;
+	uint16_t port;
+
+	*target = s->info.server;
+	if (reply->code == 229 && ftp_address_parse_229(reply->text, &port)) {
+		netaddr_set_port(target, port);
+		return true;
+	}
+	if (reply->code != 227 || !ftp_address_parse_227(reply->text, &said))
+		return false;
+	if (s->server_config->trust_pasv_address)
+		*target = said;
+	else
+		netaddr_set_port(target, netaddr_port(&said));
+	return true;
+}
+
+static void learn(struct session *s, enum verb verb)
+{
+	enum server_lesson lesson = verb == VERB_EPSV ? LESSON_NO_EPSV
+				    : verb == VERB_PASV ? LESSON_NO_PASV
+							: LESSON_NO_EPRT;
+
+	if (verb != VERB_PORT)
+		pool_ledger_learn(s->pool->ledger, &s->slot, lesson);
+}
+
+/* --- arranging: the client's side, and its answer --------------------------------- */
+
+static void answer_passive(struct session *s)
+{
+	struct transfer *t = s->transfer;
+	const struct listener_config *listener = s->listener;
+	char text[FTP_ADDRESS_TEXT_MAX];
+	struct netaddr bound;
+	int result = data_listen(t->data, SIDE_CLIENT, session_local(s), listener->passive_ports,
+				 &s->info.client, s->policy->pass_foreign_data, &bound);
+
+	if (result != 0) {
+		if (result == -EADDRINUSE)
+			counter_add(s->loop->counters, COUNT_PASSIVE_EXHAUSTED, 1);
+		discard(s);
+		session_reply(s, 425, result == -EADDRINUSE ? "No port of the passive range is free."
+							    : "Cannot open a passive port.");
+		return;
+	}
+	s->facts.data_offered_ms = s->loop->now_ms;
+	t->prepared = true;
+	if (t->client_verb == VERB_EPSV) {
+		session_reply(s, 229, "Entering Extended Passive Mode (|||%u|)",
+			      (unsigned)netaddr_port(&bound));
+		return;
+	}
+	if (listener->passive_address.family == AF_INET) {
+		uint16_t port = netaddr_port(&bound);
+
+		bound = listener->passive_address;
+		netaddr_set_port(&bound, port);
+	}
+	(void)ftp_address_write_port(text, &bound);
+	session_reply(s, 227, "Entering Passive Mode (%s).", text);
+}
+
+static void answer_active(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	data_arrange(t->data, SIDE_CLIENT, &t->client_target);
+	t->prepared = true;
+	session_reply(s, 200, "%s command successful.", verb_row(t->client_verb)->name);
+}
+
+void transfer_on_prepare_reply(struct session *s, const struct reply *reply)
+{
+	struct transfer *t = s->transfer;
+	bool passive = t->server_verb == VERB_EPSV || t->server_verb == VERB_PASV;
+	struct netaddr target;
+
+	if (!verb_reply_fits(t->server_verb, reply->code)) {
+		if (s->late_abor && (reply->code == 225 || reply->code == 226)) {
+			s->late_abor = false;
+			return;
+		}
+		session_desync(s, reply->code);
+		return;
+	}
+	if (reply_is_preliminary(reply->code))
+		return;
+	if (passive ? !read_server_side(s, reply, &target) : !reply_is_positive(reply->code)) {
+		if (reply->code >= 500 && s->server_config->data == DATA_AUTO)
+			learn(s, t->server_verb);
+		data_abort(t->data, SIDE_SERVER);
+		try_next_method(s);
+		return;
+	}
+	if (passive)
+		data_arrange(t->data, SIDE_SERVER, &target);
+	session_answered(s);
+	if (t->client_verb == VERB_PASV || t->client_verb == VERB_EPSV)
+		answer_passive(s);
+	else
+		answer_active(s);
+}
+
+/* --- running ------------------------------------------------------------------------ */
+
+/* Starts the relay once both data connections are there; it may come to its end at once. */
+static void run_relay(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	if (t->running && !t->ended && !t->data->relay.running &&
+	    t->data->sides[SIDE_CLIENT].state == DATA_OPEN && t->data->sides[SIDE_SERVER].state == DATA_OPEN)
+		data_relay(t->data, t->direction);
+}
+
+void transfer_start(struct session *s, const struct command *command, struct span line)
+{
+	struct transfer *t = s->transfer;
+
+	if (t == NULL || !t->prepared) {
+		refuse(s, 425, "Use PASV, EPSV, PORT or EPRT first.");
+		return;
+	}
+	t->running = true;
+	t->verb = command->verb;
+	t->direction = verb_row(command->verb)->action == VERB_ACTION_UP ? TRANSFER_UP : TRANSFER_DOWN;
+	t->started_ms = s->loop->now_ms;
+	(void)span_copy(t->path, sizeof(t->path), command->argument);
+	counter_add(s->loop->counters, COUNT_TRANSFERS_STARTED, 1);
+	atomic_fetch_add_explicit(&s->live->transfers, 1, memory_order_relaxed);
+	session_to_server(s, PURPOSE_TRANSFER, command->verb, line);
+	s->facts.data_offered_ms = s->loop->now_ms;
+	s->facts.data_dialled_ms = s->loop->now_ms;
+	session_activity(s);
+	if (t->data->sides[SIDE_SERVER].state == DATA_ARRANGED)
+		data_dial(t->data, SIDE_SERVER, NULL);
+	else
+		run_relay(s);
+}
+
+/* In active mode the client is dialled when the server has said that there is something to move. */
+static void dial_client(struct session *s)
+{
+	struct transfer *t = s->transfer;
+	struct netaddr source = *session_local(s);
+
+	if (t->data->sides[SIDE_CLIENT].state != DATA_ARRANGED)
+		return;
+	netaddr_set_port(&source, 0);
+	s->facts.data_dialled_ms = s->loop->now_ms;
+	data_dial(t->data, SIDE_CLIENT, source.family == t->client_target.family ? &source : NULL);
+}
+
+/* No more data will move, and why. The sides that must learn of it are broken. */
+static void data_ended(struct session *s, enum data_end end)
+{
+	struct transfer *t = s->transfer;
+
+	if (t->ended)
+		return;
+	forget_bytes(s);
+	t->ended = true;
+	t->data_end = end;
+	s->facts.data_done_ms = s->loop->now_ms;
+	session_activity(s);
+	if (end == DATA_COMPLETE) {
+		/* An upload's end is passed on; a download's when the server confirms it. */
+		data_close(t->data, SIDE_SERVER);
+		if (t->direction == TRANSFER_UP)
+			data_close(t->data, SIDE_CLIENT);
+		return;
+	}
+	data_abort(t->data, SIDE_SERVER);
+	if (t->direction == TRANSFER_DOWN || end == DATA_SOURCE_FAILED)
+		data_abort(t->data, SIDE_CLIENT);
+}
+
+static void on_side(void *owner, enum side side, int error)
+{
+	struct session *s = owner;
+	struct transfer *t = s->transfer;
+
+	if (t->running && !t->ended) {
+		if (error == 0) {
+			if (side == SIDE_SERVER)
+				dial_client(s);
+			run_relay(s);
+		} else {
+			/* A server that refuses its own port says why in its reply: it is waited for. */
+			if (side == SIDE_CLIENT)
+				data_ended(s, DATA_CLIENT_NO_SHOW);
+			transfer_check(s);
+		}
+	}
+	session_settle(s);
+}
+
+/* Whether the client's control connection has ended: then a FIN on its data connection proves nothing. */
+static bool client_is_gone(const struct session *s)
+{
+	char byte;
+
+	if (s->client_eof)
+		return true;
+	return recv(s->client.stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void on_relay(void *owner, enum relay_state how)
+{
+	struct session *s = owner;
+	struct transfer *t = s->transfer;
+
+	switch (how) {
+	case RELAY_COMPLETE:
+		if (t->direction == TRANSFER_UP && client_is_gone(s))
+			data_ended(s, DATA_SOURCE_FAILED);
+		else
+			data_ended(s, DATA_COMPLETE);
+		break;
+	case RELAY_SOURCE_FAILED:
+		data_ended(s, DATA_SOURCE_FAILED);
+		break;
+	case RELAY_SINK_FAILED:
+		data_ended(s, DATA_SINK_FAILED);
+		break;
+	case RELAY_LOCAL_ERROR:
+		data_ended(s, DATA_LOCAL_ERROR);
+		break;
+	case RELAY_RUNNING:
+		SP_UNREACHABLE("a relay that runs is not over");
+	}
+	transfer_check(s);
+	session_settle(s);
+}
+
+static void on_progress(void *owner)
+{
+	struct session *s = owner;
+
+	forget_bytes(s);
+	session_activity(s);
+	session_settle(s);
+}
+
+static const struct data_ops data_ops = { on_side, on_relay, on_progress };
+
+/* --- the end ------------------------------------------------------------------------- */
+
+static bool keep_final(struct session *s, const struct reply *reply)
+{
+	struct transfer *t = s->transfer;
+
+	t->server_code = reply->code;
+	t->final = malloc(reply->raw.n);
+	if (t->final == NULL) {
+		s->no_memory = true;
+		return false;
+	}
+	memcpy(t->final, reply->raw.p, reply->raw.n);
+	t->final_n = reply->raw.n;
+	return true;
+}
+
+/* Gives the client its final reply, once. */
+static void answer(struct session *s)
+{
+	struct transfer *t = s->transfer;
+	struct transfer_outcome outcome = {
+		.direction = t->direction,
+		.data = t->data_end,
+		.client_told = t->client_told,
+		.server_code = t->server_code,
+	};
+	struct transfer_reply reply = transfer_reply_for(&outcome);
+
+	if (t->answered)
+		return;
+	t->answered = true;
+	if (t->direction == TRANSFER_DOWN) {
+		if (reply.ok)
+			data_close(t->data, SIDE_CLIENT);
+		else
+			data_abort(t->data, SIDE_CLIENT);
+	}
+	emit_transfer(s, &reply);
+	if (reply.from_server && t->final != NULL)
+		session_to_client(s, span_from(t->final, t->final_n));
+	else
+		session_reply(s, reply.code, "%s", reply.text);
+	/* An upload's client may still be sending: it is to read this before its connection breaks. */
+	if (t->direction == TRANSFER_UP && !s->no_memory)
+		(void)!control_flush(&s->client);
+}
+
+static void finish(struct session *s)
+{
+	bool abor = s->transfer->abor_sent;
+	bool by_client = s->transfer->abor_by_client;
+
+	answer(s);
+	s->facts.last_transfer_ms = s->loop->now_ms;
+	s->facts.data_done_ms = 0;
+	discard(s);
+	session_answered(s);
+	if (abor) {
+		/* The ABOR's own reply is still to come (RFC 959 section 4.1.3: 426 and then 226). */
+		s->purpose = PURPOSE_ABOR;
+		s->verb = VERB_ABOR;
+		s->abor_quiet = !by_client;
+		s->abor_until_ms = s->loop->now_ms + ABOR_WAIT_MS;
+	}
+}
+
+static void transfer_check(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	if (t->server_code == 0)
+		return;
+	if (!t->ended) {
+		enum data_state server = t->data->sides[SIDE_SERVER].state;
+
+		if (reply_is_positive(t->server_code)) {
+			/* Confirmed, but the data are still on their way, or their connections are. */
+			if (server != DATA_FAILED)
+				return;
+			data_ended(s, DATA_SERVER_NO_SHOW);
+		} else {
+			data_ended(s, t->data->relay.moved > 0 ? DATA_SINK_FAILED : DATA_NEVER_STARTED);
+		}
+	}
+	finish(s);
+}
+
+static void on_abor_reply(struct session *s, const struct reply *reply)
+{
+	if (reply_is_preliminary(reply->code))
+		return;
+	if (!verb_reply_fits(VERB_ABOR, reply->code)) {
+		session_desync(s, reply->code);
+		return;
+	}
+	session_answered(s);
+	if (!s->abor_quiet)
+		session_to_client(s, reply->raw);
+}
+
+void transfer_on_reply(struct session *s, const struct reply *reply)
+{
+	struct transfer *t = s->transfer;
+
+	if (s->purpose == PURPOSE_ABOR) {
+		on_abor_reply(s, reply);
+		return;
+	}
+	if (!verb_reply_fits(t->verb, reply->code)) {
+		session_desync(s, reply->code);
+		return;
+	}
+	s->facts.command_sent_ms = 0;
+	s->facts.slow_command_ms = 0;
+	if (reply_is_preliminary(reply->code)) {
+		if (!t->answered)
+			session_to_client(s, reply->raw);
+		t->client_told = true;
+		dial_client(s);
+		return;
+	}
+	if (t->server_code != 0) {
+		/* A second final reply: to our ABOR, while the data are still being dealt with. */
+		session_desync(s, reply->code);
+		return;
+	}
+	if (keep_final(s, reply))
+		transfer_check(s);
+}
+
+void transfer_abor(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	t->abor_by_client = true;
+	if (t->abor_sent)
+		return;
+	t->abor_sent = true;
+	if (!control_send(&s->server, span_of("ABOR\r\n")))
+		s->no_memory = true;
+	if (!t->ended)
+		data_ended(s, DATA_ABORTED);
+	transfer_check(s);
+}
+
+void transfer_status(struct session *s)
+{
+	const struct transfer *t = s->transfer;
+
+	session_reply(s, 213, "%s in progress: %llu bytes transferred.", verb_row(t->verb)->name,
+		      (unsigned long long)t->data->relay.moved);
+}
+
+/* The clock names the failure; the client hears it now and the server's own reply is swallowed later. */
+static void fail_now(struct session *s, enum data_end end)
+{
+	data_ended(s, end);
+	answer(s);
+}
+
+void transfer_on_clock(struct session *s, enum clock_id clock)
+{
+	struct transfer *t = s->transfer;
+
+	if (clock == CLOCK_NONE) {
+		/* The server gives no second reply to an ABOR: the client gets its 226 from us. */
+		if (s->purpose != PURPOSE_ABOR)
+			return;
+		session_answered(s);
+		s->late_abor = true;
+		if (!s->abor_quiet)
+			session_reply(s, 226, "ABOR command successful.");
+		return;
+	}
+	if (t == NULL)
+		return;
+	if (!t->running) {
+		/* PASV and then nothing: the port is given back; the next transfer command gets 425. */
+		discard(s);
+		return;
+	}
+	if (clock == CLOCK_STALL) {
+		if (!control_send(&s->server, span_of("ABOR\r\n")))
+			s->no_memory = true;
+		t->abor_sent = true;
+		fail_now(s, DATA_STALLED);
+	} else if (clock == CLOCK_FINAL_REPLY) {
+		answer(s);
+	} else {
+		bool client = t->data->sides[SIDE_CLIENT].state != DATA_OPEN &&
+			      t->data->sides[SIDE_SERVER].state == DATA_OPEN;
+
+		fail_now(s, client ? DATA_CLIENT_NO_SHOW : DATA_SERVER_NO_SHOW);
+	}
+	/* The server may have given its final reply before; then this was all that was waited for. */
+	transfer_check(s);
+}
+
+void transfer_server_lost(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	if (t == NULL || !t->running || t->answered)
+		return;
+	if (!t->ended)
+		data_ended(s, DATA_SOURCE_FAILED);
+	t->server_code = 0;
+	answer(s);
+}
+
+void transfer_facts(struct session *s)
+{
+	struct clock_facts *facts = &s->facts;
+	struct transfer *t = s->transfer;
+	const struct data_side *client;
+	const struct data_side *server;
+
+	facts->transfer_running = t != NULL && t->running;
+	if (t == NULL || t->ended || (!t->running && !t->prepared)) {
+		facts->data_offered_ms = 0;
+		facts->data_dialled_ms = 0;
+		facts->last_byte_ms = 0;
+		if (t == NULL)
+			facts->data_done_ms = 0;
+		return;
+	}
+	client = &t->data->sides[SIDE_CLIENT];
+	server = &t->data->sides[SIDE_SERVER];
+	if (client->state != DATA_LISTENING && server->state != DATA_LISTENING)
+		facts->data_offered_ms = 0;
+	/* A dial that failed keeps its clock: the server may still say why. */
+	if (!t->running || (client->state != DATA_DIALLING && server->state != DATA_DIALLING &&
+			    server->state != DATA_FAILED))
+		facts->data_dialled_ms = 0;
+	facts->last_byte_ms = 0;
+	if (t->data->relay.running) {
+		facts->last_byte_ms = t->data->relay.last_byte_ms;
+		/* Bytes move: a server that says no 150 is not silent. */
+		facts->command_sent_ms = 0;
+		facts->slow_command_ms = 0;
+	}
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: ISC
+/*
+ * A worker's thread: its loop, its mailbox, what is done after each turn.
+ */
+#include "sallyport/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "sallyport/listener.h"
+#include "sallyport/loop.h"
+#include "sallyport/session.h"
+
+/* Messages dealt with in one turn: 9,000 notices must not starve a NOOP. */
+#define MESSAGES_A_TURN 256
+#define BY_ID_START	1024
+/* How often a draining worker looks whether it is done. */
+#define DRAIN_LOOK_MS 20
+
+struct worker {
+	struct loop loop;
+	size_t workers;		/* how many there are */
+	struct mailbox *mailbox;
+	struct listeners *listeners;
+	struct event *on_mail;
+	struct event *on_drain;
+	int64_t drain_until_ms; /* 0: not draining */
+	bool stopped;		/* every session has been told to go */
+	atomic_bool done;
+	pthread_t thread;
+};
+
+/* splitmix64 */
+uint64_t loop_random_fast(struct loop *loop)
+{
+	uint64_t x = loop->random += 0x9e3779b97f4a7c15u;
+
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+uint64_t loop_random(struct loop *loop)
+{
+	uint64_t x;
+
+	if (getrandom(&x, sizeof(x), GRND_NONBLOCK) != (ssize_t)sizeof(x))
+		x = loop_random_fast(loop);
+	return x;
+}
+
+/* Calls `act` for every session; it may end the one it is called for. */
+static void for_each_session(struct loop *loop, void (*act)(struct session *s))
+{
+	struct table_cursor cursor = { 0 };
+	struct session_info page[64];
+	size_t n;
+
+	while ((n = session_table_page(loop->table, &cursor, page, SP_ARRAY_LEN(page))) > 0) {
+		for (size_t i = 0; i < n; i++) {
+			struct session *s = NULL;
+
+			if (session_id_worker(page[i].id) == loop->worker)
+				s = loop_find(loop, page[i].id);
+			if (s != NULL)
+				act(s);
+		}
+	}
+}
+
+static void end_shutdown(struct session *s)
+{
+	session_end(s, END_SHUTDOWN);
+}
+
+static void stop_sessions(struct worker *w)
+{
+	listeners_stop(&w->listeners);
+	w->stopped = true;
+	for_each_session(&w->loop, end_shutdown);
+}
+
+/* Leaves the loop when no session and no farewell is left. */
+static void leave_when_empty(struct worker *w)
+{
+	if (w->loop.sessions == 0 && farewells_count(w->loop.farewells) == 0)
+		event_base_loopbreak(w->loop.base);
+}
+
+static void on_drain(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	w->loop.now_ms = sp_now_ms();
+	if (!w->stopped && w->loop.now_ms >= w->drain_until_ms)
+		stop_sessions(w);
+	leave_when_empty(w);
+}
+
+static void begin_drain(struct worker *w, int64_t for_ms)
+{
+	const struct timeval look = { 0, DRAIN_LOOK_MS * 1000 };
+
+	listeners_stop(&w->listeners);
+	w->loop.draining = true;
+	w->drain_until_ms = w->loop.now_ms + for_ms;
+	for_each_session(&w->loop, session_on_drain);
+	event_add(w->on_drain, &look);
+}
+
+static void begin_stop(struct worker *w)
+{
+	const struct timeval look = { 0, DRAIN_LOOK_MS * 1000 };
+
+	if (!w->stopped)
+		stop_sessions(w);
+	event_add(w->on_drain, &look);
+}
+
+static void free_update(struct worker_update *update)
+{
+	for (size_t i = 0; i < update->n; i++) {
+		if (update->fds[i] >= 0)
+			close(update->fds[i]);
+	}
+	config_unref(&update->config);
+	free(update);
+}
+
+/* A share of the process' limit; 0: none. */
+static size_t share_of_sessions(const struct worker *w, const struct config *config)
+{
+	return (config->max_sessions + w->workers - 1) / w->workers;
+}
+
+static void take_update(struct worker *w, struct worker_update *update)
+{
+	struct config *old = w->loop.config;
+	struct listeners *listeners;
+
+	if (w->listeners == NULL) { /* draining: nothing new is begun */
+		free_update(update);
+		return;
+	}
+	w->loop.config = update->config;
+	listeners = listeners_start(&w->loop, update->fds, update->n, share_of_sessions(w, update->config),
+				    &w->listeners);
+	if (listeners == NULL) {
+		log_write(w->loop.events, LEVEL_ERROR,
+			  "worker %u: out of memory; it keeps the old configuration", w->loop.worker);
+		w->loop.config = old;
+		free_update(update);
+		return;
+	}
+	w->listeners = listeners;
+	config_unref(&old);
+	free(update);
+}
+
+static void on_message(struct worker *w, const struct message *message)
+{
+	struct loop *loop = &w->loop;
+	struct session *s = message->id.v != 0 ? loop_find(loop, message->id) : NULL;
+
+	switch (message->kind) {
+	case MESSAGE_NOTICE:
+		counter_add(loop->counters, COUNT_NOTICES, 1);
+		if (s != NULL)
+			session_on_notice(s);
+		else
+			counter_add(loop->counters, COUNT_NOTICES_STALE, 1);
+		return;
+	case MESSAGE_KICK:
+		if (s != NULL)
+			session_on_kick(s);
+		return;
+	case MESSAGE_SLOT:
+		if (s != NULL)
+			session_on_slot(s);
+		return;
+	case MESSAGE_CONFIG:
+		take_update(w, message->pointer);
+		return;
+	case MESSAGE_DRAIN:
+		begin_drain(w, message->number);
+		return;
+	case MESSAGE_STOP:
+		begin_stop(w);
+		return;
+	}
+}
+
+static void on_mail(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct message batch[MESSAGES_A_TURN];
+	size_t n = mailbox_take(w->mailbox, batch, SP_ARRAY_LEN(batch));
+
+	(void)fd;
+	(void)what;
+	w->loop.now_ms = sp_now_ms();
+	for (size_t i = 0; i < n; i++)
+		on_message(w, &batch[i]);
+}
+
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+
+	while (event_base_loop(w->loop.base, EVLOOP_ONCE) == 0) {
+		session_bury(&w->loop);
+		if (event_base_got_break(w->loop.base))
+			break;
+	}
+	session_bury(&w->loop);
+	atomic_store(&w->done, true);
+	return NULL;
+}
+
+static void worker_free(struct worker *w)
+{
+	struct message message;
+
+	listeners_stop(&w->listeners);
+	while (w->mailbox != NULL && mailbox_take(w->mailbox, &message, 1) == 1) {
+		if (message.kind == MESSAGE_CONFIG)
+			free_update(message.pointer);
+	}
+	if (w->on_mail != NULL)
+		event_free(w->on_mail);
+	if (w->on_drain != NULL)
+		event_free(w->on_drain);
+	resolver_free(&w->loop.resolver);
+	farewells_free(&w->loop.farewells);
+	pipe_pool_fini(&w->loop.pipes);
+	if (w->loop.base != NULL)
+		event_base_free(w->loop.base);
+	config_unref(&w->loop.config);
+	free(w->loop.by_id);
+	free(w->loop.scratch);
+	free(w);
+}
+
+/* A loop of one thread: libevent needs no locks. */
+static struct event_base *make_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base;
+
+	if (config == NULL)
+		return NULL;
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	base = event_base_new_with_config(config);
+	event_config_free(config);
+	return base;
+}
+
+static bool make_parts(struct worker *w, const struct worker_shared *shared)
+{
+	struct loop *loop = &w->loop;
+
+	loop->base = make_base();
+	if (loop->base == NULL)
+		return false;
+	loop->by_id_n = BY_ID_START;
+	loop->by_id = calloc(loop->by_id_n, sizeof(struct session *));
+	loop->scratch = malloc(LOOP_SCRATCH_BYTES);
+	loop->resolver = resolver_new(loop->base);
+	loop->farewells = farewells_new(loop->base);
+	pipe_pool_init(&loop->pipes);
+	if (loop->by_id == NULL || loop->scratch == NULL || loop->resolver == NULL ||
+	    loop->farewells == NULL)
+		return false;
+	w->mailbox = shared->mailboxes[loop->worker];
+	w->on_mail = event_new(loop->base, mailbox_fd(w->mailbox), EV_READ | EV_PERSIST, on_mail, w);
+	w->on_drain = event_new(loop->base, -1, EV_PERSIST, on_drain, w);
+	return w->on_mail != NULL && w->on_drain != NULL && event_add(w->on_mail, NULL) == 0;
+}
+
+struct worker *worker_new(uint32_t number, const struct worker_shared *shared, struct counters *counters,
+			  struct config *config, const int fds[], size_t n)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return NULL;
+	atomic_init(&w->done, false);
+	w->workers = shared->workers;
+	w->loop.worker = number;
+	w->loop.table = shared->table;
+	w->loop.events = shared->events;
+	w->loop.mailboxes = shared->mailboxes;
+	w->loop.counters = counters;
+	w->loop.config = config_ref(config);
+	w->loop.now_ms = sp_now_ms();
+	w->loop.random = (uint64_t)sp_now_us() ^ ((uint64_t)number << 32);
+	if (!make_parts(w, shared)) {
+		worker_free(w);
+		return NULL;
+	}
+	w->listeners = listeners_start(&w->loop, fds, n, share_of_sessions(w, config), &w->listeners);
+	if (w->listeners == NULL) {
+		worker_free(w);
+		return NULL;
+	}
+	return w;
+}
+
+int worker_start(struct worker *w)
+{
+	return -pthread_create(&w->thread, NULL, run, w);
+}
+
+void worker_join(struct worker **worker)
+{
+	if (*worker == NULL)
+		return;
+	pthread_join((*worker)->thread, NULL);
+	worker_free(*worker);
+	*worker = NULL;
+}
+
+void worker_discard(struct worker **worker)
+{
+	if (*worker != NULL)
+		worker_free(*worker);
+	*worker = NULL;
+}
+
+bool worker_is_done(const struct worker *w)
+{
+	return atomic_load(&w->done);
+}
+
+const struct ledger *worker_farewells(const struct worker *w)
+{
+	return farewells_ledger(w->loop.farewells);
+}
