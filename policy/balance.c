@@ -81,18 +81,14 @@ static int choose_in_turn(struct balance_row rows[], size_t n, uint64_t candidat
 }
 
 /* What a logon would find at a server, before its weight divides it. */
-typedef uint64_t load_fn(const struct balance_row *row, int64_t best_response_us);
-
-static uint64_t load_by_sessions(const struct balance_row *row, int64_t best_response_us SP_UNUSED)
-{
-	return row->sessions;
-}
-
-static uint64_t load_by_response(const struct balance_row *row, int64_t best_response_us)
+static uint64_t load_of(const struct balance_row *row, enum balance_algorithm algorithm,
+                        int64_t best_response_us)
 {
 	int64_t us = row->response_us > 0 ? row->response_us : best_response_us;
 	uint64_t sessions = row->sessions < SESSIONS_MAX ? row->sessions : SESSIONS_MAX;
 
+	if (algorithm != BALANCE_LEAST_RESPONSE_TIME)
+		return row->sessions;
 	return (uint64_t)sp_min64(us, RESPONSE_US_MAX) * (sessions + 1);
 }
 
@@ -101,7 +97,8 @@ static uint64_t load_by_response(const struct balance_row *row, int64_t best_res
  * they take turns: always the first of them would make one server do all the
  * work of a quiet day.
  */
-static int choose_least(struct balance_row rows[], size_t n, uint64_t candidates, load_fn *load)
+static int choose_least(struct balance_row rows[], size_t n, uint64_t candidates,
+                        enum balance_algorithm algorithm)
 {
 	uint64_t equal = 0;
 	uint64_t least = 0;
@@ -117,7 +114,7 @@ static int choose_least(struct balance_row rows[], size_t n, uint64_t candidates
 
 		if ((candidates & bit(i)) == 0)
 			continue;
-		value = load(&rows[i], best_response_us);
+		value = load_of(&rows[i], algorithm, best_response_us);
 		weight = weight_of(&rows[i]);
 		/* value / weight against least / least_weight, without the rounding */
 		if (equal == 0 || value * least_weight < least * weight) {
@@ -269,7 +266,8 @@ int balance_choose(enum balance_algorithm algorithm, struct balance_row rows[], 
 	case BALANCE_ROUND_ROBIN:
 		return choose_in_turn(rows, n, candidates);
 	case BALANCE_LEAST_SESSIONS:
-		return choose_least(rows, n, candidates, load_by_sessions);
+	case BALANCE_LEAST_RESPONSE_TIME:
+		return choose_least(rows, n, candidates, algorithm);
 	case BALANCE_RANDOM:
 		return choose_random(rows, n, candidates, ask->random);
 	case BALANCE_FIRST:
@@ -278,8 +276,6 @@ int balance_choose(enum balance_algorithm algorithm, struct balance_row rows[], 
 		return choose_by_hash(rows, n, candidates, ask->hash_user);
 	case BALANCE_HASH_SOURCE:
 		return choose_by_hash(rows, n, candidates, ask->hash_source);
-	case BALANCE_LEAST_RESPONSE_TIME:
-		return choose_least(rows, n, candidates, load_by_response);
 	case BALANCE_ALGORITHM_COUNT:
 		break;
 	}

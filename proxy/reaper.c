@@ -59,7 +59,8 @@ static void reaper_tick(struct reaper *reaper, struct notice_batch *batch)
 	bool more;
 
 	do {
-		more = session_table_expire(reaper->table, now_ms, batch); /* locks and unlocks inside */
+		more = session_table_expire(reaper->table, now_ms,
+		                            batch); /* locks and unlocks inside */
 		for (size_t i = 0; i < batch->n; i++)
 			tell_owner(reaper, &batch->v[i]);
 	} while (more);
@@ -74,7 +75,8 @@ static void reaper_tick(struct reaper *reaper, struct notice_batch *batch)
 /* Sleeps until at_ms. False: it was told to stop. */
 static bool sleep_until(struct reaper *reaper, int64_t at_ms)
 {
-	struct timespec at = { .tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000 };
+	struct timespec at = { .tv_sec = (time_t)(at_ms / 1000),
+		               .tv_nsec = (long)(at_ms % 1000) * 1000000 };
 
 	while (sp_now_ms() < at_ms) {
 		if (sem_clockwait(&reaper->stop, CLOCK_MONOTONIC, &at) == 0)
@@ -112,7 +114,8 @@ static int start_thread(struct reaper *reaper)
 	return -rc;
 }
 
-struct reaper *reaper_start(struct session_table *table, struct mailbox *const mailboxes[], size_t n)
+struct reaper *reaper_start(struct session_table *table, struct mailbox *const mailboxes[],
+                            size_t n)
 {
 	struct reaper *reaper = calloc(1, sizeof(*reaper));
 
@@ -150,6 +153,7 @@ void reaper_stats(const struct reaper *reaper, struct reaper_stats *out)
 		.notices = atomic_load_explicit(&reaper->notices, memory_order_relaxed),
 		.repeated = atomic_load_explicit(&reaper->repeated, memory_order_relaxed),
 		.refused = atomic_load_explicit(&reaper->refused, memory_order_relaxed),
-		.longest_tick_us = atomic_load_explicit(&reaper->longest_tick_us, memory_order_relaxed),
+		.longest_tick_us =
+		    atomic_load_explicit(&reaper->longest_tick_us, memory_order_relaxed),
 	};
 }

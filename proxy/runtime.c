@@ -328,7 +328,7 @@ static bool start_ops(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 		.farewells = rt->farewells,
 		.queue = rt->queue,
 		.hub = rt->hub,
-		.reaper = rt->reaper,
+		.reaper = &rt->reaper,
 		.config = (const struct config *const *)&rt->config,
 		.fd_max = rt->fd_max,
 		.started_ms = sp_now_ms(),

@@ -6,7 +6,6 @@
 #include "sallyport/session.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,7 +129,8 @@ void session_to_server(struct session *s, enum purpose purpose, enum verb verb, 
 		explicit_bzero(wire, n);
 	s->purpose = purpose;
 	s->verb = verb;
-	s->prelim_seen = false;
+	if (purpose == PURPOSE_QUIT)
+		s->quit_ms = s->loop->now_ms;
 	s->facts.command_sent_ms = 0;
 	s->facts.slow_command_ms = 0;
 	if (verb_row(verb)->flags & VERB_FLAG_SLOW)
@@ -247,7 +247,6 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	s->loop = loop;
 	s->id = session_id_make(loop->worker, ++loop->next_sequence);
 	s->listener = listener;
-	s->policy = listener->policy;
 	s->info.id = s->id;
 	s->info.client = *client;
 	s->info.started_ms = loop->now_ms;
@@ -257,20 +256,98 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	s->lines.strict_eol = listener->strict_eol;
 	control_init(&s->client);
 	control_init(&s->server);
+	s->config = config_ref(loop->config);
+	s->policy = listener->policy;
+	logon_foresee(s);
 	s->live = session_table_insert(loop->table, &s->info,
 				       loop->now_ms + s->policy->timeouts.login_timeout);
 	if (s->live == NULL) {
+		config_unref(&s->config);
 		free(s);
 		refuse(loop, fd);
 		return;
 	}
-	s->config = config_ref(loop->config);
 	by_id_insert(loop, s);
 	counter_add(loop->counters, COUNT_SESSIONS_ACCEPTED, 1);
 	stream_open(&s->client.stream, loop->base, fd, &s->live->ledger, LEDGER_CONTROL_FD, s->id, SP_HERE,
 		    on_client_ready, s);
-	greet(s);
+	if (listener->tls.mode == TLS_IMPLICIT) {
+		s->prot_p = true;
+		session_secure_client(s);
+	} else {
+		greet(s);
+		logon_early(s);
+	}
 	session_settle(s);
+}
+
+/* --- TLS with the client ----------------------------------------------------- */
+
+static void emit_tls(struct session *s, bool ok)
+{
+	struct sp_event event;
+	struct tls_facts facts;
+
+	session_log_event(s, &event, EVENT_TLS);
+	if (!ok) {
+		event.level = LEVEL_NOTICE;
+		event.outcome = "failed";
+		sp_copy(event.text, sizeof(event.text), tls_error());
+	} else {
+		tls_facts(&s->client.stream, &facts);
+		event.outcome = facts.resumed ? "resumed" : "full";
+		event.tls = facts.version;
+		snprintf(event.text, sizeof(event.text), "cipher=%.60s sni=%.120s subject=%.170s", facts.cipher, facts.sni,
+			 facts.subject);
+	}
+	event_emit(s->loop->events, &event);
+}
+
+/* The name that the client asked for stands in for HOST until HOST comes. */
+static void take_sni(struct session *s)
+{
+	struct tls_facts facts;
+
+	tls_facts(&s->client.stream, &facts);
+	if (facts.resumed)
+		counter_add(s->loop->counters, COUNT_TLS_RESUMED, 1);
+	if (facts.sni[0] == '\0' || s->host != NULL)
+		return;
+	s->host = strdup(facts.sni);
+	if (s->host == NULL)
+		s->no_memory = true;
+}
+
+static void on_client_secured(void *owner, int result)
+{
+	struct session *s = owner;
+
+	s->loop->now_ms = sp_now_ms();
+	s->securing = false;
+	s->facts.tls_started_ms = 0;
+	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
+	emit_tls(s, result == 0);
+	if (result != 0) {
+		session_end(s, result == -ENOMEM ? END_NO_MEMORY : END_TLS_FAILED);
+		return;
+	}
+	take_sni(s);
+	if (s->listener->tls.mode == TLS_IMPLICIT) {
+		greet(s);
+		logon_early(s);
+	}
+	session_settle(s);
+}
+
+void session_secure_client(struct session *s)
+{
+	s->tls_begin = false;
+	s->securing = true;
+	s->facts.tls_started_ms = s->loop->now_ms;
+	if (tls_accept(&s->client.stream, s->listener->tls.context, s->id.v, false, on_client_secured, s) != 0) {
+		s->securing = false;
+		s->no_memory = true;
+	}
 }
 
 const struct netaddr *session_local(struct session *s)
@@ -289,7 +366,6 @@ void session_set_server(struct session *s, int fd, const struct netaddr *address
 {
 	s->info.server = *address;
 	s->server_eof = false;
-	s->tune_at_ms = s->loop->now_ms + TUNE_AFTER_MS;
 	memset(&s->server_local, 0, sizeof(s->server_local));
 	stream_open(&s->server.stream, s->loop->base, fd, &s->live->ledger, LEDGER_CONTROL_FD, s->id,
 		    SP_HERE, on_server_ready, s);
@@ -315,7 +391,7 @@ void session_drop_server(struct session *s, bool gone)
 
 	reply_fini(&s->replies);
 	if (stream_is_open(&server->stream)) {
-		if (gone)
+		if (gone || s->server_securing)
 			stream_close(&server->stream);
 		else
 			farewell_start(s->loop->farewells, &server->stream, control_pending(server),
@@ -329,7 +405,9 @@ void session_drop_server(struct session *s, bool gone)
 		session_offer_slot(s->loop, pool_ledger_release(s->pool->ledger, &s->slot));
 	}
 	s->server_config = NULL;
-	s->tune_at_ms = 0;
+	s->server_tls_begin = false;
+	s->server_securing = false;
+	s->server_prot = false;
 }
 
 static void end_client(struct session *s, enum end_reason reason)
@@ -344,6 +422,8 @@ static void end_client(struct session *s, enum end_reason reason)
 		(void)!control_flush(client); /* the 221; then there is nothing left to say */
 	if (reason == END_CLIENT_RESET || reason == END_CLIENT_LOST || reason == END_TLS_FAILED)
 		stream_abort(&client->stream);
+	else if (s->securing) /* nothing can be said in the middle of a handshake */
+		stream_close(&client->stream);
 	else if (control_pending(client).n == 0 && words[0] == '\0')
 		stream_close(&client->stream);
 	else
@@ -409,6 +489,10 @@ static enum session_place place_of(const struct session *s)
 	case LOGON_LOOKUP:
 	case LOGON_DIAL:
 	case LOGON_GREETING:
+	case LOGON_AUTH:
+	case LOGON_TLS:
+	case LOGON_PBSZ:
+	case LOGON_PROT:
 		return PLACE_CONNECTING;
 	case LOGON_USER:
 	case LOGON_PASSWORD:
@@ -434,8 +518,13 @@ static struct deadline next_deadline(struct session *s)
 	}
 	if (s->purpose == PURPOSE_ABOR && s->abor_until_ms < next.at_ms)
 		next = (struct deadline){ s->abor_until_ms, CLOCK_NONE };
-	if (s->tune_at_ms != 0 && s->tune_at_ms < next.at_ms)
-		next = (struct deadline){ s->tune_at_ms, CLOCK_NONE };
+	if (s->purpose == PURPOSE_QUIT) {
+		/* A server that does not answer QUIT does not keep the client from its 221. */
+		int64_t at = s->quit_ms + s->policy->timeouts.close_timeout;
+
+		if (at < next.at_ms)
+			next = (struct deadline){ at, CLOCK_NONE };
+	}
 	return next;
 }
 
@@ -463,12 +552,14 @@ static bool flush_both(struct session *s, unsigned *client_wants, unsigned *serv
 {
 	int result;
 
-	if (stream_is_open(&s->server.stream)) {
+	if (stream_is_open(&s->server.stream) && !s->server_securing) {
 		result = control_flush(&s->server);
 		/* A server that is gone is found by reading: what it said last still counts. */
 		if (result == -EAGAIN)
 			*server_wants |= STREAM_WRITE;
 	}
+	if (s->securing)
+		return true;
 	result = control_flush(&s->client);
 	if (result == -EAGAIN) {
 		*client_wants |= STREAM_WRITE;
@@ -484,7 +575,8 @@ static void run_queue(struct session *s)
 	enum queued kind;
 	struct span line;
 
-	while (!s->ending && !s->no_memory && s->purpose == PURPOSE_NONE && queue_pop(s, &kind, &line))
+	while (!s->ending && !s->no_memory && s->purpose == PURPOSE_NONE && !s->tls_begin && !s->securing &&
+	       control_pending(&s->client).n < CONTROL_OUT_HIGH && queue_pop(s, &kind, &line))
 		command_line(s, kind, line);
 }
 
@@ -506,6 +598,13 @@ void session_settle(struct session *s)
 	}
 	if (!flush_both(s, &client_wants, &server_wants))
 		return;
+	if (s->tls_begin && control_pending(&s->client).n == 0) {
+		session_secure_client(s);
+		if (s->no_memory) {
+			session_end(s, END_NO_MEMORY);
+			return;
+		}
+	}
 	if (s->purpose == PURPOSE_NONE && queue_is_empty(s) && s->drain) {
 		session_end(s, END_SHUTDOWN);
 		return;
@@ -515,13 +614,18 @@ void session_settle(struct session *s)
 		session_end(s, END_CLIENT_CLOSED);
 		return;
 	}
-	if (!s->client_eof && s->queue_n - s->queue_at < QUEUE_HIGH &&
-	    control_pending(&s->server).n < CONTROL_OUT_HIGH)
-		client_wants |= STREAM_READ;
-	if (control_pending(&s->client).n < CONTROL_OUT_HIGH)
+	if (control_pending(&s->client).n < CONTROL_OUT_HIGH) {
+		/* A client that does not read its replies is not read either, nor is the server for it. */
 		server_wants |= STREAM_READ;
-	stream_watch(&s->client.stream, client_wants);
-	if (stream_is_open(&s->server.stream))
+		if (!s->client_eof && s->queue_n - s->queue_at < QUEUE_HIGH &&
+		    control_pending(&s->server).n < CONTROL_OUT_HIGH)
+			client_wants |= STREAM_READ;
+	}
+	if (s->tls_begin)
+		client_wants &= ~(unsigned)STREAM_READ; /* what comes now is for the handshake */
+	if (!s->securing)
+		stream_watch(&s->client.stream, client_wants);
+	if (stream_is_open(&s->server.stream) && !s->server_securing)
 		stream_watch(&s->server.stream, server_wants);
 	update_deadline(s);
 }
@@ -555,6 +659,14 @@ static void on_client_ready(void *owner, unsigned ready)
 	session_settle(s);
 }
 
+/* Instead of the server. */
+static void say_goodbye(struct session *s)
+{
+	session_answered(s);
+	session_reply(s, 221, "Goodbye.");
+	session_end(s, END_CLIENT_QUIT);
+}
+
 static void server_gone(struct session *s)
 {
 	s->server_eof = true;
@@ -563,9 +675,7 @@ static void server_gone(struct session *s)
 		return;
 	}
 	if (s->purpose == PURPOSE_QUIT) {
-		session_answered(s);
-		session_reply(s, 221, "Goodbye.");
-		session_end(s, END_CLIENT_QUIT);
+		say_goodbye(s);
 		return;
 	}
 	transfer_server_lost(s);
@@ -625,6 +735,14 @@ static void feed_server(struct session *s, struct span bytes)
 		switch (reply_next(&s->replies, &bytes, &reply)) {
 		case REPLY_OK:
 			on_reply(s, &reply);
+			if (!s->ending && s->server_tls_begin) {
+				/* Clear bytes behind the 234 would be taken for protected ones. */
+				if (bytes.n > 0)
+					logon_server_failed(s, "bytes in clear behind the 234");
+				else
+					logon_secure_server(s);
+				return;
+			}
 			break;
 		case REPLY_MORE:
 			return;
@@ -738,23 +856,6 @@ static void on_clock(struct session *s, enum clock_id clock)
 	session_end(s, reason_of(clock));
 }
 
-/*
- * Keep-alive and the like on the connection to the server: six system calls
- * that a session shorter than TUNE_AFTER_MS does not need (the probes begin
- * after a minute, and with one command outstanding Nagle never waits). The
- * client's connection has inherited them from its listener.
- */
-static void tune_server(struct session *s)
-{
-	int on = 1;
-
-	s->tune_at_ms = 0;
-	if (!stream_is_open(&s->server.stream))
-		return;
-	(void)setsockopt(s->server.stream.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	(void)connect_set_keepalive(s->server.stream.fd);
-}
-
 void session_on_notice(struct session *s)
 {
 	struct deadline next;
@@ -769,10 +870,10 @@ void session_on_notice(struct session *s)
 	}
 	if (next.clock != CLOCK_NONE)
 		on_clock(s, next.clock);
-	else if (next.at_ms == s->tune_at_ms)
-		tune_server(s);
 	else if (s->stage == LOGON_QUEUED)
 		session_end(s, END_QUEUE_TIMEOUT);
+	else if (s->purpose == PURPOSE_QUIT)
+		say_goodbye(s);
 	else
 		transfer_on_clock(s, CLOCK_NONE);
 	if (!s->ending)

@@ -62,7 +62,8 @@ static void answer_feat(struct session *s, struct span server)
 {
 	char text[FEAT_BYTES_MAX];
 
-	session_to_client(s, span_from(text, translate_feat(text, sizeof(text), server)));
+	session_to_client(s, span_from(text, translate_feat(text, sizeof(text), server,
+						    s->listener->tls.mode != TLS_NONE)));
 }
 
 static void local_opts(struct session *s, struct span argument)
@@ -99,15 +100,107 @@ static void answer_local(struct session *s, const struct command *command)
 	}
 }
 
-/* RFC 2228 and 4217, while this listener has no TLS. */
+/* --- RFC 2228 and 4217 ----------------------------------------------------------------- */
+
+static bool is_protected(const struct session *s)
+{
+	return stream_is_tls(&s->client.stream);
+}
+
+static void auth(struct session *s, struct span mechanism)
+{
+	static const char *const known[] = { "TLS", "TLS-C", "SSL", "TLS-P" };
+	size_t i = 0;
+
+	if (s->listener->tls.mode == TLS_NONE) {
+		bad(s, 502, "TLS is not available on this listener.");
+		return;
+	}
+	while (i < SP_ARRAY_LEN(known) && !span_eq_nocase(mechanism, span_of(known[i])))
+		i++;
+	if (i == SP_ARRAY_LEN(known)) {
+		bad(s, 504, "Use AUTH TLS.");
+		return;
+	}
+	if (is_protected(s)) {
+		bad(s, 503, "The control connection is protected already.");
+		return;
+	}
+	if (s->phase == PHASE_READY || s->purpose != PURPOSE_NONE) {
+		bad(s, 503, "AUTH must come before the logon.");
+		return;
+	}
+	if (!queue_is_empty(s)) {
+		session_end(s, END_TLS_INJECTION);
+		return;
+	}
+	/* A USER that was said in clear counts no more (RFC 4217 section 4.2). */
+	if (!s->early)
+		s->stage = LOGON_NONE;
+	s->prot_p = i >= 2; /* RFC 4217 section 17: SSL and TLS-P protect data connections too */
+	s->tls_begin = true;
+	session_reply(s, 234, "AUTH %s accepted.", known[i]);
+}
+
+static void pbsz(struct session *s, struct span size)
+{
+	for (size_t i = 0; i < size.n; i++) {
+		if (size.p[i] < '0' || size.p[i] > '9') {
+			bad(s, 501, "PBSZ takes a number.");
+			return;
+		}
+	}
+	s->pbsz = true;
+	session_reply(s, 200, "PBSZ=0");
+}
+
+static void prot(struct session *s, struct span level)
+{
+	if (!s->pbsz) {
+		bad(s, 503, "PBSZ must come first.");
+	} else if (span_eq_nocase(level, span_of("P"))) {
+		s->prot_p = true;
+		session_reply(s, 200, "Data connections will be protected.");
+	} else if (span_eq_nocase(level, span_of("C"))) {
+		if (s->listener->tls.required_data) {
+			bad(s, 534, "Data connections must be protected here.");
+			return;
+		}
+		s->prot_p = false;
+		session_reply(s, 200, "Data connections will be in clear.");
+	} else if (span_eq_nocase(level, span_of("S")) || span_eq_nocase(level, span_of("E"))) {
+		bad(s, 536, "TLS knows the levels C and P only.");
+	} else {
+		bad(s, 504, "The level is C or P.");
+	}
+}
+
 static void answer_security(struct session *s, const struct command *command)
 {
-	if (command->verb == VERB_AUTH)
-		bad(s, 502, "TLS is not available on this listener.");
-	else if (command->verb == VERB_CCC)
-		bad(s, 533, "The control connection is not protected.");
-	else
-		bad(s, 503, "Use AUTH first.");
+	if (command->verb == VERB_AUTH) {
+		auth(s, command->argument);
+	} else if (!is_protected(s)) {
+		bad(s, command->verb == VERB_CCC ? 533 : 503,
+		    command->verb == VERB_CCC ? "The control connection is not protected."
+					      : "Use AUTH first.");
+	} else if (command->verb == VERB_PBSZ) {
+		pbsz(s, command->argument);
+	} else if (command->verb == VERB_PROT) {
+		prot(s, command->argument);
+	} else if (command->verb == VERB_CCC) {
+		bad(s, 534, "The control connection stays protected.");
+	} else {
+		bad(s, 503, "TLS has no use for this command.");
+	}
+}
+
+/* `tls = required`: nothing of a logon may be said in clear. True: it has been refused. */
+static bool lacks_tls(struct session *s)
+{
+	if (s->listener->tls.mode != TLS_REQUIRED || is_protected(s))
+		return false;
+	bad(s, 530, "TLS is required: use AUTH TLS first.");
+	return true;
 }
 
 /* Whether any route that is open to this client could be meant by the name. */
@@ -140,7 +233,7 @@ static void take_host(struct session *s, struct span host)
 {
 	char *copy;
 
-	if (s->logon != NULL) {
+	if (s->info.user[0] != '\0') {
 		bad(s, 503, "HOST must come before USER.");
 		return;
 	}
@@ -189,13 +282,13 @@ static void act(struct session *s, const struct command *command, struct span li
 	case VERB_ACTION_USER:
 		if (ready)
 			bad(s, 503, "Already logged on; reconnect to log on as another user.");
-		else
+		else if (!lacks_tls(s))
 			logon_user(s, line, command->argument);
 		return;
 	case VERB_ACTION_PASS:
 		if (ready)
 			bad(s, 503, "Already logged on.");
-		else
+		else if (!lacks_tls(s))
 			logon_pass(s, line);
 		return;
 	case VERB_ACTION_ACCT:

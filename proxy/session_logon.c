@@ -92,7 +92,8 @@ static bool logon_begin(struct session *s)
 static void enter(struct session *s, enum logon_stage stage)
 {
 	s->stage = stage;
-	s->purpose = PURPOSE_LOGON;
+	if (!s->early)
+		s->purpose = PURPOSE_LOGON;
 }
 
 /* The client is to speak next. */
@@ -117,7 +118,62 @@ static void emit_logon(struct session *s, enum event_kind kind, int code, const 
 static void send_line(struct session *s, enum logon_stage stage, enum verb verb, const char *line)
 {
 	enter(s, stage);
-	session_to_server(s, PURPOSE_LOGON, verb, span_of(line));
+	session_to_server(s, s->early ? PURPOSE_NONE : PURPOSE_LOGON, verb, span_of(line));
+}
+
+/* --- TLS with the server --------------------------------------------------------- */
+
+static bool wants_tls(const struct session *s)
+{
+	switch (s->server_config->tls.mode) {
+	case SERVER_TLS_NONE:
+		return false;
+	case SERVER_TLS_CLIENT:
+		return stream_is_tls(&s->client.stream);
+	case SERVER_TLS_EXPLICIT:
+	case SERVER_TLS_IMPLICIT:
+	case SERVER_TLS_AUTO:
+		break;
+	}
+	return true;
+}
+
+static void on_server_secured(void *owner, int result)
+{
+	struct session *s = owner;
+
+	s->loop->now_ms = sp_now_ms();
+	s->server_securing = false;
+	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
+	if (result != 0) {
+		logon_server_failed(s, tls_error());
+	} else if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT) {
+		enter(s, LOGON_GREETING);
+	} else {
+		s->facts.connecting_ms = 0;
+		send_line(s, LOGON_PBSZ, VERB_PBSZ, "PBSZ 0");
+	}
+	session_settle(s);
+}
+
+const char *logon_server_name(const struct session *s)
+{
+	const struct server_config *server = s->server_config;
+
+	return server->tls.name != NULL ? server->tls.name : server->host;
+}
+
+void logon_secure_server(struct session *s)
+{
+	s->server_tls_begin = false;
+	s->server_securing = true;
+	s->facts.connecting_ms = s->loop->now_ms;
+	enter(s, LOGON_TLS);
+	if (tls_connect(&s->server.stream, s->server_config->tls.context, logon_server_name(s), NULL,
+			on_server_secured, s) != 0) {
+		s->server_securing = false;
+		s->no_memory = true;
+	}
 }
 
 static void on_dialled(void *owner, int fd, const struct netaddr *address, int error)
@@ -131,14 +187,17 @@ static void on_dialled(void *owner, int fd, const struct netaddr *address, int e
 	} else {
 		counter_add(s->loop->counters, COUNT_SERVER_CONNECTS, 1);
 		session_set_server(s, fd, address);
-		enter(s, LOGON_GREETING);
+		if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT)
+			logon_secure_server(s);
+		else
+			enter(s, LOGON_GREETING);
 	}
 	session_settle(s);
 }
 
 static void dial(struct session *s, const struct netaddr addresses[], size_t n)
 {
-	struct connect_options options = { 0 };
+	struct connect_options options = { .nodelay = true, .keepalive = true };
 
 	enter(s, LOGON_DIAL);
 	connect_start(&s->logon->dial, s->loop->base, addresses, n, &options, &s->live->ledger,
@@ -208,7 +267,7 @@ static void choose_server(struct session *s)
 		reach_server(s);
 		return;
 	case POOL_FULL:
-		if (s->stage == LOGON_QUEUED)
+		if (s->stage == LOGON_QUEUED || s->early)
 			return;
 		if (s->pool->queue_timeout_ms == 0) {
 			session_end(s, END_QUEUE_TIMEOUT);
@@ -222,6 +281,8 @@ static void choose_server(struct session *s)
 		enter(s, LOGON_QUEUED);
 		return;
 	case POOL_NONE:
+		if (s->early)
+			return;
 		break;
 	}
 	no_server(s);
@@ -235,7 +296,7 @@ void logon_on_slot(struct session *s)
 void logon_server_failed(struct session *s, const char *why)
 {
 	struct logon *logon = s->logon;
-	bool under_way = s->purpose == PURPOSE_LOGON;
+	bool under_way = s->purpose == PURPOSE_LOGON || s->early;
 
 	if (logon == NULL || !under_way) {
 		/* Between a refused logon and the next, or before PASS: nobody needs to know. */
@@ -258,6 +319,11 @@ void logon_server_failed(struct session *s, const char *why)
 	session_drop_server(s, s->server_eof);
 	s->facts.command_sent_ms = 0;
 	s->facts.slow_command_ms = 0;
+	if (s->early) {
+		s->early = false;
+		s->stage = LOGON_NONE;
+		return;
+	}
 	logon->tries++;
 	if (s->pool->tries != 0 && logon->tries >= s->pool->tries) {
 		no_server(s);
@@ -278,46 +344,82 @@ static void refuse_user(struct session *s, const char *why)
 	command_error(s);
 }
 
-/* Finds the pool and policy of this user; otherwise the client has been refused. */
-static bool route(struct session *s, struct span name, const struct pool_config **pool)
+/* The rule for this user (p == NULL: not known yet); -1: none, and *why says so. */
+static int find_route(struct session *s, struct span user, struct route_choice *choice)
 {
 	const struct config *config = s->config;
 	struct route_facts facts = {
 		.listener = s->listener->name,
 		.source = s->info.client,
-		.user = name,
+		.user = user,
 		.host = span_of(s->host),
 	};
-	struct route_choice choice;
-	int rule;
 	time_t now = (time_t)(sp_wall_ms() / 1000);
 	struct tm local;
 
 	if (config->routes_use_time && localtime_r(&now, &local) != NULL)
 		facts.minute_of_week = route_minute_of_week(&local);
-	rule = route_choose(config->routes, config->routes_n, &facts, &choice);
-	if (rule < 0) {
-		refuse_user(s, choice.result == ROUTE_REJECTED ? "rejected by a route" : "no route");
-		return false;
-	}
-	*pool = &config->pools[config->routes[rule].pool];
+	return route_choose(config->routes, config->routes_n, &facts, choice);
+}
+
+static void take_route(struct session *s, int rule)
+{
+	const struct config *config = s->config;
+
+	s->pool = &config->pools[config->routes[rule].pool];
 	s->policy = &config->policies[config->routes[rule].policy];
-	return true;
+	sp_copy(s->info.pool, sizeof(s->info.pool), s->pool->name);
+}
+
+void logon_foresee(struct session *s)
+{
+	int rule = find_route(s, span_from(NULL, 0), NULL);
+
+	if (rule >= 0)
+		take_route(s, rule);
+}
+
+void logon_early(struct session *s)
+{
+	if (s->pool == NULL || !s->pool->early_connect || !logon_begin(s))
+		return;
+	s->early = true;
+	choose_server(s);
+	if (!s->slot.held)
+		s->early = false; /* nothing free: USER will wait or find another one */
+}
+
+/* Gives up what was begun for another pool. */
+static void give_up_server(struct session *s)
+{
+	cancel_attempt(s);
+	session_drop_server(s, s->server_eof);
+	s->early = false;
+	s->stage = LOGON_NONE;
 }
 
 void logon_user(struct session *s, struct span line, struct span name)
 {
-	const struct pool_config *pool = NULL;
+	const struct pool_config *before = s->pool;
+	struct route_choice choice;
+	int rule = find_route(s, name, &choice);
 
 	(void)span_copy(s->info.user, sizeof(s->info.user), name);
-	if (!route(s, name, &pool))
+	if (rule < 0) {
+		refuse_user(s, choice.result == ROUTE_REJECTED ? "rejected by a route" : "no route");
 		return;
-	if (s->pool != NULL && s->pool != pool)
-		session_drop_server(s, s->server_eof);
-	s->pool = pool;
-	sp_copy(s->info.pool, sizeof(s->info.pool), pool->name);
+	}
+	if (before != NULL && before != &s->config->pools[s->config->routes[rule].pool])
+		give_up_server(s);
+	take_route(s, rule);
 	if (!logon_begin(s) || !keep_line(&s->logon->user_line, line)) {
 		s->no_memory = true;
+		return;
+	}
+	if (s->early) {
+		/* The connection is under way already: its greeting goes on from here. */
+		s->early = false;
+		s->purpose = PURPOSE_LOGON;
 		return;
 	}
 	if (stream_is_open(&s->server.stream)) {
@@ -430,6 +532,17 @@ static void on_wants_account(struct session *s, const struct reply *reply)
 	leave(s, LOGON_ACCOUNT);
 }
 
+/* The server is connected, and protected if it is to be. */
+static void ready_for_user(struct session *s)
+{
+	if (s->early) {
+		s->early = false;
+		s->stage = LOGON_NONE; /* and waits for USER */
+		return;
+	}
+	send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
+}
+
 static void on_greeting(struct session *s, const struct reply *reply)
 {
 	if (reply->code == 120) {
@@ -442,7 +555,41 @@ static void on_greeting(struct session *s, const struct reply *reply)
 		return;
 	}
 	s->facts.connecting_ms = 0;
-	send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
+	if (!wants_tls(s))
+		ready_for_user(s);
+	else if (stream_is_tls(&s->server.stream))
+		send_line(s, LOGON_PBSZ, VERB_PBSZ, "PBSZ 0");
+	else
+		send_line(s, LOGON_AUTH, VERB_AUTH, "AUTH TLS");
+}
+
+static void on_auth_answer(struct session *s, const struct reply *reply)
+{
+	const struct server_tls_config *tls = &s->server_config->tls;
+
+	if (reply->code == 234) {
+		s->server_tls_begin = true;
+		return;
+	}
+	/* Never in clear without being told to: no silent downgrade. */
+	if (tls->mode != SERVER_TLS_AUTO || !tls->allow_plain || reply->code < 500) {
+		logon_server_failed(s, "server refuses AUTH TLS");
+		return;
+	}
+	counter_add(s->loop->counters, COUNT_TLS_DOWNGRADES, 1);
+	log_write(s->loop->events, LEVEL_WARNING, "server %s has no TLS and is used in clear (allow_plain)",
+		  s->server_config->name);
+	ready_for_user(s);
+}
+
+static void on_prot_answer(struct session *s, const struct reply *reply)
+{
+	if (!reply_is_positive(reply->code)) {
+		logon_server_failed(s, "server refuses PROT P");
+		return;
+	}
+	s->server_prot = true;
+	ready_for_user(s);
 }
 
 /* An answer to USER, PASS or ACCT (RFC 959 section 5.4). */
@@ -466,9 +613,21 @@ static void on_logon_answer(struct session *s, const struct reply *reply)
 
 void logon_on_reply(struct session *s, const struct reply *reply)
 {
+	s->facts.command_sent_ms = 0;
+	s->facts.slow_command_ms = 0;
 	switch (s->stage) {
 	case LOGON_GREETING:
 		on_greeting(s, reply);
+		return;
+	case LOGON_AUTH:
+		on_auth_answer(s, reply);
+		return;
+	case LOGON_PBSZ:
+		/* Whatever it says of the buffer's size: PROT decides. */
+		send_line(s, LOGON_PROT, VERB_PROT, "PROT P");
+		return;
+	case LOGON_PROT:
+		on_prot_answer(s, reply);
 		return;
 	case LOGON_USER:
 	case LOGON_PASS:
@@ -483,6 +642,7 @@ void logon_on_reply(struct session *s, const struct reply *reply)
 	case LOGON_QUEUED:
 	case LOGON_LOOKUP:
 	case LOGON_DIAL:
+	case LOGON_TLS:
 	case LOGON_PASSWORD:
 	case LOGON_ACCOUNT:
 		break;

@@ -27,8 +27,6 @@
 #define CONTROL_READ_MAX 8192
 /* What a server may take to answer an ABOR beyond the transfer's own reply. */
 #define ABOR_WAIT_MS	 3000
-/* A connection to a server gets its keep-alive when it has lived so long. */
-#define TUNE_AFTER_MS	 10000
 #define TRAIL_MAX	 8
 
 /* What the reply that the server owes us is for. */
@@ -48,6 +46,10 @@ enum logon_stage {
 	LOGON_LOOKUP,
 	LOGON_DIAL,
 	LOGON_GREETING,
+	LOGON_AUTH,	/* AUTH TLS is sent */
+	LOGON_TLS,	/* the handshake with the server runs */
+	LOGON_PBSZ,	/* PBSZ is sent */
+	LOGON_PROT,	/* PROT is sent */
 	LOGON_USER,	/* USER is sent */
 	LOGON_PASSWORD, /* the client has been asked for PASS */
 	LOGON_PASS,	/* PASS is sent */
@@ -126,13 +128,20 @@ struct session {
 
 	struct clock_facts facts;
 	int64_t abor_until_ms;		    /* PURPOSE_ABOR: when we stop to wait */
-	int64_t tune_at_ms;		    /* when the server's connection gets its keep-alive; 0: it has */
+	int64_t quit_ms;		    /* PURPOSE_QUIT: when it was sent */
 	struct netaddr local;		    /* our end of the client's control connection; AF_UNSPEC: not asked yet */
 	struct netaddr server_local;	    /* our end of the server's */
 
 	enum purpose purpose;
 	enum verb verb;			    /* of the outstanding command */
-	bool prelim_seen;
+	bool tls_begin;			    /* 234 is to be written; then the client's handshake begins */
+	bool securing;			    /* the client's handshake runs: its stream is not ours meanwhile */
+	bool server_tls_begin;		    /* the server's 234 is here */
+	bool server_securing;
+	bool pbsz;			    /* RFC 4217 section 8: PBSZ has come */
+	bool prot_p;			    /* PROT P: the client's data connections are protected */
+	bool server_prot;		    /* the same, towards the server */
+	bool early;			    /* a server is being connected before USER has come */
 	bool ending;
 	bool no_memory;			    /* a buffer could not grow: ends at the next settling */
 	bool client_eof;
@@ -167,6 +176,8 @@ void session_answered(struct session *s);
 void session_activity(struct session *s);
 /* After every happening: runs the queue, writes, sets what is watched and the next deadline. May end the session. */
 void session_settle(struct session *s);
+/* Starts the handshake with the client. */
+void session_secure_client(struct session *s);
 void session_set_server(struct session *s, int fd, const struct netaddr *address);
 /* Tells a session (of whatever worker; none: nothing happens) that it may have the slot it waits for. */
 void session_offer_slot(struct loop *loop, struct session_id id);
@@ -204,13 +215,21 @@ void command_error(struct session *s);
 
 /* session_logon.c */
 
+/* What can be known before USER: policy and pool, when no user could change them. */
+void logon_foresee(struct session *s);
+/* Connects to a server of that pool while the client reads its greeting. */
+void logon_early(struct session *s);
 void logon_user(struct session *s, struct span line, struct span name);
 void logon_pass(struct session *s, struct span line);
 void logon_acct(struct session *s, struct span line);
+/* The server's 234 has been read and nothing behind it: the handshake. */
+void logon_secure_server(struct session *s);
 void logon_on_reply(struct session *s, const struct reply *reply);
 void logon_on_slot(struct session *s);
 /* The server failed before the logon was confirmed: the next one, or the end. */
 void logon_server_failed(struct session *s, const char *why);
+/* The name of the server for SNI and verification. */
+const char *logon_server_name(const struct session *s);
 /* Forgets look-ups, dials, places in queues, secrets. */
 void logon_free(struct session *s);
 

@@ -115,6 +115,12 @@ void session_feed(struct session *s, struct span bytes)
 		switch (result) {
 		case LINE_OK:
 			take_line(s, QUEUED_LINE, line);
+			if (!session_is_over(s) && s->tls_begin) {
+				/* CVE-2011-0411: what came in clear must not run as if it were protected. */
+				if (bytes.n > 0)
+					session_end(s, END_TLS_INJECTION);
+				return;
+			}
 			break;
 		case LINE_TOO_LONG:
 			take_line(s, QUEUED_TOO_LONG, span_from("", 0));

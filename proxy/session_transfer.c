@@ -45,7 +45,8 @@ static void try_next_method(struct session *s);
 
 /* --- life --------------------------------------------------------------------- */
 
-static void forget_bytes(struct session *s)
+/* Adds what has moved since the last time to the session's and the worker's sums. */
+static void count_bytes(struct session *s)
 {
 	struct transfer *t = s->transfer;
 
@@ -101,7 +102,7 @@ void transfer_free(struct session *s)
 	if (t->running && !t->answered) {
 		struct transfer_reply reply = { .code = 426 };
 
-		forget_bytes(s);
+		count_bytes(s);
 		if (!t->ended)
 			t->data_end = DATA_ABORTED;
 		emit_transfer(s, &reply);
@@ -426,13 +427,50 @@ void transfer_on_prepare_reply(struct session *s, const struct reply *reply)
 
 /* --- running ------------------------------------------------------------------------ */
 
+static bool wants_protection(const struct session *s, enum side side)
+{
+	if (side == SIDE_SERVER)
+		return s->server_prot;
+	return s->prot_p && stream_is_tls(&s->client.stream);
+}
+
+/* Whether bytes may move on this side; starts its handshake where that is what is missing. */
+static bool side_is_ready(struct session *s, enum side side)
+{
+	struct data *data = s->transfer->data;
+	struct data_side *d = &data->sides[side];
+	struct data_tls tls = { 0 };
+
+	if (d->state != DATA_OPEN)
+		return false;
+	if (!wants_protection(s, side) || stream_is_tls(&d->stream))
+		return true;
+	if (side == SIDE_CLIENT) {
+		tls.context = s->listener->tls.context;
+		tls.tag = s->id.v;
+	} else {
+		tls.context = s->server_config->tls.context;
+		tls.name = logon_server_name(s);
+		tls.control = &s->server.stream;
+	}
+	s->facts.data_dialled_ms = s->loop->now_ms;
+	if (!data_secure(data, side, &tls))
+		s->no_memory = true;
+	return false;
+}
+
 /* Starts the relay once both data connections are there; it may come to its end at once. */
 static void run_relay(struct session *s)
 {
 	struct transfer *t = s->transfer;
+	bool client;
+	bool server;
 
-	if (t->running && !t->ended && !t->data->relay.running &&
-	    t->data->sides[SIDE_CLIENT].state == DATA_OPEN && t->data->sides[SIDE_SERVER].state == DATA_OPEN)
+	if (!t->running || t->ended || t->data->relay.running)
+		return;
+	client = side_is_ready(s, SIDE_CLIENT);
+	server = side_is_ready(s, SIDE_SERVER);
+	if (client && server)
 		data_relay(t->data, t->direction);
 }
 
@@ -442,6 +480,10 @@ void transfer_start(struct session *s, const struct command *command, struct spa
 
 	if (t == NULL || !t->prepared) {
 		refuse(s, 425, "Use PASV, EPSV, PORT or EPRT first.");
+		return;
+	}
+	if (s->listener->tls.required_data && !wants_protection(s, SIDE_CLIENT)) {
+		refuse(s, 521, "Data connections must be protected here: use PROT P.");
 		return;
 	}
 	t->running = true;
@@ -457,8 +499,7 @@ void transfer_start(struct session *s, const struct command *command, struct spa
 	session_activity(s);
 	if (t->data->sides[SIDE_SERVER].state == DATA_ARRANGED)
 		data_dial(t->data, SIDE_SERVER, NULL);
-	else
-		run_relay(s);
+	run_relay(s);
 }
 
 /* In active mode the client is dialled when the server has said that there is something to move. */
@@ -481,7 +522,7 @@ static void data_ended(struct session *s, enum data_end end)
 
 	if (t->ended)
 		return;
-	forget_bytes(s);
+	count_bytes(s);
 	t->ended = true;
 	t->data_end = end;
 	s->facts.data_done_ms = s->loop->now_ms;
@@ -494,8 +535,39 @@ static void data_ended(struct session *s, enum data_end end)
 		return;
 	}
 	data_abort(t->data, SIDE_SERVER);
-	if (t->direction == TRANSFER_DOWN || end == DATA_SOURCE_FAILED)
+	/* An upload's client that is still sending gets its reply before its connection breaks. */
+	if (t->direction == TRANSFER_DOWN || end == DATA_SOURCE_FAILED ||
+	    t->data->sides[SIDE_CLIENT].state != DATA_OPEN)
 		data_abort(t->data, SIDE_CLIENT);
+}
+
+/*
+ * A client's data connection that is protected now: is it that client's? With
+ * `require_tls_reuse` only who has the control connection's secrets can be; a
+ * client certificate must be the same on both (RFC 4217 section 10.2).
+ */
+static bool is_the_clients(const struct session *s)
+{
+	const struct stream *data = &s->transfer->data->sides[SIDE_CLIENT].stream;
+
+	if (!stream_is_tls(data))
+		return true;
+	if (s->listener->tls.require_reuse && !tls_is_resumption_of(data, &s->client.stream))
+		return false;
+	return s->listener->tls.client_certificates == TLS_CLIENT_NONE ||
+	       tls_same_certificate(data, &s->client.stream);
+}
+
+static void side_failed(struct session *s, enum side side)
+{
+	const struct data_side *d = &s->transfer->data->sides[side];
+
+	/* A server that refuses its own port says why in its reply: it is waited for. */
+	if (d->tls_failed)
+		data_ended(s, side == SIDE_CLIENT ? DATA_TLS_CLIENT : DATA_TLS_SERVER);
+	else if (side == SIDE_CLIENT)
+		data_ended(s, DATA_CLIENT_NO_SHOW);
+	transfer_check(s);
 }
 
 static void on_side(void *owner, enum side side, int error)
@@ -507,12 +579,14 @@ static void on_side(void *owner, enum side side, int error)
 		if (error == 0) {
 			if (side == SIDE_SERVER)
 				dial_client(s);
-			run_relay(s);
+			else if (!is_the_clients(s))
+				data_ended(s, DATA_TLS_CLIENT);
+			if (t->ended)
+				transfer_check(s);
+			else
+				run_relay(s);
 		} else {
-			/* A server that refuses its own port says why in its reply: it is waited for. */
-			if (side == SIDE_CLIENT)
-				data_ended(s, DATA_CLIENT_NO_SHOW);
-			transfer_check(s);
+			side_failed(s, side);
 		}
 	}
 	session_settle(s);
@@ -556,11 +630,13 @@ static void on_relay(void *owner, enum relay_state how)
 	session_settle(s);
 }
 
-static void on_progress(void *owner)
+static void on_progress(void *owner, bool tick)
 {
 	struct session *s = owner;
 
-	forget_bytes(s);
+	count_bytes(s);
+	if (!tick)
+		return;
 	session_activity(s);
 	session_settle(s);
 }
@@ -728,6 +804,19 @@ static void fail_now(struct session *s, enum data_end end)
 	answer(s);
 }
 
+/* What a data connection that did not come about in time is called. */
+static enum data_end who_is_late(const struct data *data)
+{
+	enum data_state client = data->sides[SIDE_CLIENT].state;
+	enum data_state server = data->sides[SIDE_SERVER].state;
+
+	if (client == DATA_SECURING)
+		return DATA_TLS_CLIENT;
+	if (server == DATA_SECURING)
+		return DATA_TLS_SERVER;
+	return client != DATA_OPEN && server == DATA_OPEN ? DATA_CLIENT_NO_SHOW : DATA_SERVER_NO_SHOW;
+}
+
 void transfer_on_clock(struct session *s, enum clock_id clock)
 {
 	struct transfer *t = s->transfer;
@@ -757,10 +846,7 @@ void transfer_on_clock(struct session *s, enum clock_id clock)
 	} else if (clock == CLOCK_FINAL_REPLY) {
 		answer(s);
 	} else {
-		bool client = t->data->sides[SIDE_CLIENT].state != DATA_OPEN &&
-			      t->data->sides[SIDE_SERVER].state == DATA_OPEN;
-
-		fail_now(s, client ? DATA_CLIENT_NO_SHOW : DATA_SERVER_NO_SHOW);
+		fail_now(s, who_is_late(t->data));
 	}
 	/* The server may have given its final reply before; then this was all that was waited for. */
 	transfer_check(s);
@@ -799,7 +885,8 @@ void transfer_facts(struct session *s)
 	if (client->state != DATA_LISTENING && server->state != DATA_LISTENING)
 		facts->data_offered_ms = 0;
 	/* A dial that failed keeps its clock: the server may still say why. */
-	if (!t->running || (client->state != DATA_DIALLING && server->state != DATA_DIALLING &&
+	if (!t->running || (client->state != DATA_DIALLING && client->state != DATA_SECURING &&
+			    server->state != DATA_DIALLING && server->state != DATA_SECURING &&
 			    server->state != DATA_FAILED))
 		facts->data_dialled_ms = 0;
 	facts->last_byte_ms = 0;

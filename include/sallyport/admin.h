@@ -44,7 +44,10 @@ SP_MUSTCHECK struct admin *admin_start(struct event_base *base, const struct ops
 				       const char *path, const struct admin_limits *limits,
 				       char error[ADMIN_ERROR_MAX]);
 
-/* Closes all, removes the socket's file (unless somebody else has put another one there). Main's thread. */
+/*
+ * Closes all, removes the socket's file (unless somebody else has put another
+ * one there). NULL is fine. Main's thread.
+ */
 void admin_stop(struct admin **admin);
 
 #endif

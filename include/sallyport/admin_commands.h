@@ -72,8 +72,8 @@ enum admin_step {
 };
 
 /* Starts the answer of `request` into `out`. */
-void admin_job_start(struct admin_job *job, const struct admin_request *request, struct evbuffer *out,
-		     enum admin_role role, long uid);
+void admin_job_start(struct admin_job *job, const struct admin_request *request,
+		     struct evbuffer *out, enum admin_role role, long uid);
 
 /*
  * Writes the next part of the answer: some 64 rows at most, no lock held while

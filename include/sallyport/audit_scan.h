@@ -17,8 +17,9 @@
 struct suspicion {
 	enum finding_kind kind;
 	struct session_id id;
-	int fd;		   /* descriptor; ledger kind (LEDGER, SUM); pool * POOL_SERVERS_MAX + server (SLOTS); or -1 */
-	uint64_t stamp;	   /* moves with the session's activity: a streak ends when it does (LEDGER) */
+	/* Descriptor; ledger kind (LEDGER, SUM); pool * POOL_SERVERS_MAX + server (SLOTS); or -1. */
+	int fd;
+	uint64_t stamp;	   /* moves with the session's activity, which ends a streak (LEDGER) */
 	int64_t amount;	   /* which way, or by how much, two sides differ */
 	int64_t left;	   /* the two sides, for people */
 	int64_t right;
@@ -34,7 +35,7 @@ struct suspicion_list {
 	size_t size;
 };
 
-/* The process' own descriptors that nobody noted, as they were at the start: number and what it was. */
+/* The process' own descriptors that nobody noted, as they were at the start. */
 struct audit_baseline {
 	struct audit_known_fd *v;
 	size_t n;
@@ -50,13 +51,14 @@ SP_MUSTCHECK int audit_baseline_take(struct audit_baseline *baseline);
 void audit_baseline_fini(struct audit_baseline *baseline);
 
 /* Fills *out (emptied first) and *sums. 0, -ENOMEM, or -errno of /proc; then *out is of no use. */
-SP_MUSTCHECK int audit_scan(const struct ops_sources *sources, const struct audit_baseline *baseline,
-			    struct suspicion_list *out, struct audit_sums *sums) SP_EXCLUDES(sp_any_shard);
+SP_MUSTCHECK int audit_scan(const struct ops_sources *sources,
+			    const struct audit_baseline *baseline, struct suspicion_list *out,
+			    struct audit_sums *sums) SP_EXCLUDES(sp_any_shard);
 void suspicion_list_fini(struct suspicion_list *list);
 
 /* Says it in words, as far as it is still there to look at. */
-void audit_describe(const struct ops_sources *sources, const struct suspicion *s, struct finding *out)
-    SP_EXCLUDES(sp_any_shard);
+void audit_describe(const struct ops_sources *sources, const struct suspicion *s,
+		    struct finding *out) SP_EXCLUDES(sp_any_shard);
 
 /* close_timeout of the policies in force (the longest), or its default. */
 int64_t audit_close_timeout(const struct ops_sources *sources);

@@ -44,7 +44,7 @@ struct finding {
 	struct session_id id; /* SESSION_ID_NONE: no session */
 	int fd;		      /* -1: not about one descriptor */
 	int64_t seen_ms;      /* sp_now_ms() when it was first suspected */
-	char where[64];	      /* where it was made ("proxy/net/connect.c:120"); "" when that is not known */
+	char where[64];	      /* where it was made: "proxy/net/connect.c:120"; "": not known */
 	char what[256];	      /* in words: which descriptor, whose, since when */
 };
 
@@ -85,13 +85,13 @@ uint64_t auditor_audits(const struct auditor *auditor);
  */
 bool auditor_pass(struct auditor *auditor) SP_EXCLUDES(sp_any_shard);
 
-/* Copies findings of the last complete audit from number `from` on; returns how many were copied. */
+/* Copies findings of the last complete audit from number `from` on; returns how many. */
 size_t auditor_findings(const struct auditor *auditor, size_t from, struct finding out[], size_t n);
 
 struct auditor_stats {
 	uint64_t audits;
 	uint64_t failed;	/* passes that could not be made: no memory, no /proc */
-	size_t findings;	/* of the last complete audit, with those beyond AUDIT_FINDINGS_MAX */
+	size_t findings;	/* of the last complete audit, all of them */
 	size_t by_kind[FINDING_KINDS];
 	uint64_t ever;		/* different findings since the start */
 	int64_t last_ms;	/* sp_now_ms() of the last complete audit; 0: none yet */

@@ -14,11 +14,57 @@
 #include "sallyport/policy.h"
 #include "sallyport/pool_ledger.h"
 #include "sallyport/route.h"
+#include "sallyport/tls.h"
 
 #define CONFIG_DEFAULT_FILE   SALLYPORT_SYSCONFDIR "/sallyport/sallyport.conf"
 #define CONFIG_DEFAULT_POLICY "default" /* exists without being configured */
 
 enum tls_mode { TLS_NONE, TLS_EXPLICIT, TLS_REQUIRED, TLS_IMPLICIT };
+
+/* TLS towards a server. CLIENT: as the client came. */
+enum server_tls { SERVER_TLS_NONE, SERVER_TLS_EXPLICIT, SERVER_TLS_IMPLICIT, SERVER_TLS_AUTO, SERVER_TLS_CLIENT };
+
+/* A further certificate of a listener, chosen by SNI. */
+struct certificate_config {
+	char name[NAME_MAX_LEN];
+	char **hosts;
+	char *certificate;
+	char *private_key;
+};
+
+/* TLS of a listener, as configured; `context` is what it became. */
+struct listener_tls {
+	enum tls_mode mode;
+	char *certificate;
+	char *private_key;
+	struct certificate_config *more;
+	size_t more_n;
+	enum tls_version min_version;
+	char *ciphers;
+	char *ciphersuites;
+	char *groups;
+	enum tls_client_certificates client_certificates;
+	char *client_ca;
+	char *client_crl;
+	bool required_data;	/* transfers need PROT P */
+	bool require_reuse;	/* data connections must resume the control connection's session */
+	bool lenient_close;	/* an upload that ends without close_notify is whole */
+	struct tls_context *context;
+};
+
+/* TLS towards a server, as configured. */
+struct server_tls_config {
+	enum server_tls mode;
+	bool allow_plain;	/* AUTO: a server without TLS is used in clear */
+	bool verify;
+	char *ca;
+	char *name;		/* for SNI and verification; empty: the server's host */
+	char *fingerprint;
+	char *certificate;
+	char *private_key;
+	enum tls_version min_version;
+	struct tls_context *context;
+};
 
 /* How we make data connections with a server. */
 enum data_mode { DATA_AUTO, DATA_EPSV, DATA_PASV, DATA_PORT, DATA_EPRT, DATA_CLIENT };
@@ -36,6 +82,7 @@ struct listener_config {
 	struct netaddr passive_address; /* AF_UNSPEC: the address the client reached us by */
 	struct port_range passive_ports;
 	bool strict_eol;
+	struct listener_tls tls;
 	const struct policy *policy;	/* applies until a route is known: the one named "default" */
 };
 
@@ -50,6 +97,7 @@ struct server_config {
 	enum data_mode data;
 	bool trust_pasv_address; /* connect where its 227 says, even to another host */
 	bool escape_iac;	/* double 0xFF in commands (Telnet) */
+	struct server_tls_config tls;
 };
 
 struct pool_config {
@@ -59,6 +107,7 @@ struct pool_config {
 	size_t servers_n;	/* 1..POOL_SERVERS_MAX */
 	int64_t queue_timeout_ms;
 	unsigned tries;		/* servers tried for one logon; 0: all */
+	bool early_connect;	/* connect before USER where the route cannot depend on it */
 	struct pool_ledger *ledger; /* runtime state; attached before the snapshot is in force; not owned */
 	uint16_t places[POOL_SERVERS_MAX]; /* of the servers in the ledger */
 };

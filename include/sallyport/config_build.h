@@ -40,6 +40,11 @@ void config_check_net(struct config_build *build);
 /* Policies: commands and clocks; called by it. */
 void config_check_policies(struct config_build *build);
 
+/* TLS: which keys go together; then files and settings become contexts. Called by it, last. */
+void config_check_tls(struct config_build *build);
+void config_tls_free_listener(struct listener_tls *tls);
+void config_tls_free_server(struct server_tls_config *tls);
+
 /* Places for messages: of the i-th section of a kind at the top level, and of a value in it. */
 struct config_position config_build_place(const struct config_build *build,
 					  enum config_section_id id, size_t i);
@@ -53,6 +58,12 @@ struct config_position config_build_server_place(const struct config_build *buil
 /* What a message calls a key: its name, or the option that stands for it. */
 const char *config_build_label(const struct config_build *build, enum config_section_id id,
 			       const char *key);
+
+/* "pool legacy": what a message is about. */
+struct config_label {
+	char text[64];
+};
+struct config_label config_section_label(enum config_section_id id, const char *name);
 
 /* Releases what a snapshot that is not shared (any more) holds, and itself. */
 void config_free(struct config **config);

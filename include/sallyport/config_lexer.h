@@ -39,6 +39,7 @@ enum config_flaw {
 	FLAW_OPEN,     /* a string that does not end on its line */
 	FLAW_ESCAPE,   /* an escape that means nothing, or a NUL */
 	FLAW_VARIABLE, /* ${ without } */
+	FLAW_UNSET,    /* ${NAME} that the environment does not have */
 };
 
 struct config_token {

@@ -19,7 +19,7 @@ struct config_text {
 };
 
 void config_text_add(struct config_text *text, const char *format, ...) SP_PRINTF(2, 3);
-void config_text_vadd(struct config_text *text, const char *format, va_list ap);
+void config_text_vadd(struct config_text *text, const char *format, va_list ap) SP_PRINTF(2, 0);
 void config_text_bytes(struct config_text *text, const char *p, size_t n);
 
 /* The text so far, never NULL; until the next call. */

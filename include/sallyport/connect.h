@@ -17,7 +17,10 @@
 
 #define CONNECT_ADDRESSES_MAX 16
 
-/* `fd` is connected and the callee's, or -1 and `error` is an errno. `address` is the one that answered (or failed last). */
+/*
+ * `fd` is connected and the callee's, or -1 and `error` is an errno. `address`
+ * is the one that answered, or failed last.
+ */
 typedef void connect_done_fn(void *owner, int fd, const struct netaddr *address, int error);
 
 struct connect_options {
@@ -55,9 +58,9 @@ void connect_init(struct connect *c);
  * `kind` (CONTROL_FD or DATA_FD), the attempt as CONNECT; neither is counted
  * any more when the callback runs. Worker thread.
  */
-void connect_start(struct connect *c, struct event_base *base, const struct netaddr addresses[], size_t n,
-		   const struct connect_options *options, struct ledger *ledger, enum ledger_kind kind,
-		   struct session_id id, connect_done_fn *done, void *owner);
+void connect_start(struct connect *c, struct event_base *base, const struct netaddr addresses[],
+		   size_t n, const struct connect_options *options, struct ledger *ledger,
+		   enum ledger_kind kind, struct session_id id, connect_done_fn *done, void *owner);
 
 /* Stops and closes what is under way; nothing happens when it is not active. */
 void connect_cancel(struct connect *c);

@@ -16,6 +16,7 @@
 #include "sallyport/netaddr.h"
 #include "sallyport/relay.h"
 #include "sallyport/stream.h"
+#include "sallyport/tls.h"
 #include "sallyport/transfer.h"
 
 enum side { SIDE_CLIENT, SIDE_SERVER };
@@ -25,7 +26,8 @@ enum data_state {
 	DATA_LISTENING, /* our listener waits for the peer */
 	DATA_ARRANGED,	/* the peer's address is known; not dialled yet */
 	DATA_DIALLING,
-	DATA_OPEN,	/* connected */
+	DATA_SECURING,	/* connected; its TLS handshake runs */
+	DATA_OPEN,	/* connected, and protected where it is to be */
 	DATA_CLOSED,	/* was open; closed orderly or broken */
 	DATA_FAILED,	/* could not be made */
 };
@@ -38,8 +40,8 @@ struct data_ops {
 	void (*on_side)(void *owner, enum side side, int error);
 	/* The relay is over. */
 	void (*on_relay)(void *owner, enum relay_state how);
-	/* Bytes moved; at most once a second. */
-	void (*on_progress)(void *owner);
+	/* Bytes moved; `tick` at most once a second. */
+	void (*on_progress)(void *owner, bool tick);
 };
 
 struct data_side {
@@ -52,6 +54,7 @@ struct data_side {
 	bool any_peer;		/* policy: other hosts than `peer` may connect */
 	struct connect dial;
 	struct stream stream;
+	bool tls_failed;	/* DATA_FAILED by its handshake */
 };
 
 struct data {
@@ -86,6 +89,20 @@ SP_MUSTCHECK int data_listen(struct data *data, enum side side, const struct net
 void data_arrange(struct data *data, enum side side, const struct netaddr *target);
 /* Dials; `source` may be NULL (any). The side must be DATA_ARRANGED. */
 void data_dial(struct data *data, enum side side, const struct netaddr *source);
+
+/* How a side is protected: who we are on it is by RFC 4217 section 7, whoever dialled. */
+struct data_tls {
+	struct tls_context *context;
+	uint64_t tag;			/* of tickets, towards a client */
+	const char *name;		/* for verification, towards a server */
+	const struct stream *control;	/* whose session is to be resumed, towards a server */
+};
+
+/*
+ * The side is DATA_OPEN and not protected: starts its handshake; on_side says
+ * how it went (-EPROTO: tls_error()). False: no memory.
+ */
+SP_MUSTCHECK bool data_secure(struct data *data, enum side side, const struct data_tls *tls);
 
 /* Both sides are DATA_OPEN: starts the relay. on_relay may come before this returns. */
 void data_relay(struct data *data, enum transfer_direction direction);

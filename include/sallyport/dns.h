@@ -13,7 +13,7 @@
 
 #define DNS_ADDRESSES_MAX 16
 
-/* A server is given this long; with `DNS_TRIES` rounds, the later ones twice as long as the one before. */
+/* A server is given this long, in each further round twice as long as in the one before. */
 #define DNS_TIMEOUT_MS 2000
 #define DNS_TRIES      2
 

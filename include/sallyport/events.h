@@ -26,7 +26,8 @@ struct log_config;
  * without a reader and a missing syslog are no errors: they are tried again
  * while the process runs. Main.
  */
-SP_MUSTCHECK struct event_hub *event_hub_start(struct event_queue *queue, const struct log_config *log,
+SP_MUSTCHECK struct event_hub *event_hub_start(struct event_queue *queue,
+					       const struct log_config *log,
 					       char error[EVENT_HUB_ERROR_MAX]);
 
 /*
@@ -34,7 +35,8 @@ SP_MUSTCHECK struct event_hub *event_hub_start(struct event_queue *queue, const 
  * then on, also when this fails (then they are freed). Events below `level`
  * are not written.
  */
-SP_MUSTCHECK struct event_hub *event_hub_start_sinks(struct event_queue *queue, struct sink *sinks[], size_t n,
+SP_MUSTCHECK struct event_hub *event_hub_start_sinks(struct event_queue *queue,
+						     struct sink *sinks[], size_t n,
 						     enum event_level level);
 
 /*

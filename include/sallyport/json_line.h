@@ -24,7 +24,10 @@
 #include "sallyport/event.h"
 #include "sallyport/span.h"
 
-/* Bytes written so far into a buffer; once something did not fit, `cut` stays true and nothing more is added. */
+/*
+ * Bytes written so far into a buffer; once something did not fit, `cut` stays
+ * true and nothing more is added.
+ */
 struct json_out {
 	char *p;
 	size_t n;
@@ -45,7 +48,7 @@ void json_put_u64(struct json_out *out, uint64_t v);
 void json_put_i64(struct json_out *out, int64_t v);
 void json_put_bool(struct json_out *out, bool v);
 
-/* The bytes as text that is safe on a terminal and stays in its line (see above), without quotes. */
+/* The bytes as text that is safe on a terminal and stays in its line, without quotes. */
 void text_escaped(struct json_out *out, struct span s);
 void text_u64(struct json_out *out, uint64_t v);
 

@@ -36,9 +36,9 @@ struct ops_sources {
 	const struct ledger *const *farewells;	   /* [workers] */
 	struct event_queue *queue;
 	struct event_hub *hub;
-	struct reaper *reaper;
+	struct reaper *const *reaper;		   /* main's variable: the reaper is started last */
 	struct auditor *auditor;
-	const struct config *const *config;	   /* main's variable: the snapshot in force. Main's thread. */
+	const struct config *const *config;	   /* main's variable: the snapshot in force */
 	size_t fd_max;				   /* as given to fd_registry_init() */
 	int64_t started_ms;			   /* sp_now_ms() at the start */
 };
@@ -49,6 +49,7 @@ struct lock_summary {
 	uint64_t waited;
 	int64_t longest_hold_us;
 	const char *longest_by; /* NULL: none */
+	size_t longest_lock;	/* number of the one */
 };
 
 struct metrics {
@@ -71,7 +72,11 @@ struct metrics {
 };
 
 /* Pages through the table; about 3 ms for 10,000 sessions. Main's thread. */
-void metrics_collect(const struct ops_sources *sources, struct metrics *out) SP_EXCLUDES(sp_any_shard);
+void metrics_collect(const struct ops_sources *sources, struct metrics *out)
+    SP_EXCLUDES(sp_any_shard);
+
+/* The shards of the session table as one lock. Any thread. */
+void metrics_locks(struct session_table *table, struct lock_summary *out) SP_EXCLUDES(sp_any_shard);
 
 const char *session_place_name(enum session_place place);
 

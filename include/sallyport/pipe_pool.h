@@ -38,6 +38,7 @@ SP_MUSTCHECK int pipe_pool_get(struct pipe_pool *pool, struct pipe_pair *out, st
 			       struct session_id id);
 
 /* Gives it back; with `empty` false it is closed instead. *pipe becomes none; none is fine. */
-void pipe_pool_put(struct pipe_pool *pool, struct pipe_pair *pipe, bool empty, struct ledger *ledger);
+void pipe_pool_put(struct pipe_pool *pool, struct pipe_pair *pipe, bool empty,
+		   struct ledger *ledger);
 
 #endif

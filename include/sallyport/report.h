@@ -49,6 +49,7 @@ void report_group_end(struct report *r);
 void report_table_begin(struct report *r, const char *key, const char *const columns[], size_t n);
 void report_row_begin(struct report *r);
 void report_cell_text(struct report *r, const char *value); /* NULL or "": not known */
+void report_cell_line(struct report *r, const char *line);  /* as it is: "" is an empty line */
 void report_cell_u64(struct report *r, uint64_t value);
 void report_cell_i64(struct report *r, int64_t value);
 void report_cell_none(struct report *r);

@@ -33,8 +33,12 @@
 struct resolver;
 struct resolver_query;
 
-/* `n` addresses (port as asked), 0 when there are none; `error` is then a static text. Borrowed for the call. */
-typedef void resolver_done_fn(void *owner, const struct netaddr addresses[], size_t n, const char *error);
+/*
+ * `n` addresses (port as asked), borrowed for the call; 0 when there are none,
+ * and `error` is then a static text that says why.
+ */
+typedef void resolver_done_fn(void *owner, const struct netaddr addresses[], size_t n,
+			      const char *error);
 
 /* One a worker. NULL: no memory or c-ares failed. Servers come from /etc/resolv.conf. */
 struct resolver *resolver_new(struct event_base *base);
@@ -47,13 +51,17 @@ void resolver_free(struct resolver **resolver);
  * a dead one costs one attempt. NULL: no memory. The handle is void when the
  * callback has run; within it resolver_forget() is still fine.
  */
-SP_MUSTCHECK struct resolver_query *resolver_lookup(struct resolver *resolver, const char *host, uint16_t port,
-						    resolver_done_fn *done, void *owner);
+SP_MUSTCHECK struct resolver_query *resolver_lookup(struct resolver *resolver, const char *host,
+						    uint16_t port, resolver_done_fn *done,
+						    void *owner);
 
 /* Forgets the waiter; *query becomes NULL. NULL is fine. */
 void resolver_forget(struct resolver_query **query);
 
-/* For tests and for configurations with name servers of their own: "127.0.0.1:5353,…". 0, -EINVAL, or -EBUSY while queries are open. */
+/*
+ * For tests and for configurations with name servers of their own:
+ * "127.0.0.1:5353,[::1]:53". 0, -EINVAL, or -EBUSY while queries are open.
+ */
 SP_MUSTCHECK int resolver_set_servers(struct resolver *resolver, const char *servers);
 
 #endif

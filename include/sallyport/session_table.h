@@ -5,9 +5,9 @@
  *
  * The contract
  * - A shard's mutex is a leaf. Between lock and unlock the table calls nothing
- *   but its own file and libc; it has no callbacks (no function pointer appears
- *   in this header), logs nothing, posts nothing. No two shards are ever locked
- *   at once.
+ *   but its own file, the pure wheel and libc; it has no callbacks (no function
+ *   pointer appears in this header), logs nothing, posts nothing. No two shards
+ *   are ever locked at once.
  * - What leaves the table leaves by value.
  * - session_table_expire() collects what is due under the lock and returns; the
  *   caller tells the owners when no lock is held. Collecting a record files it

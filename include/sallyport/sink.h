@@ -44,7 +44,7 @@ struct sink {
 	_Atomic uint64_t written;    /* events */
 	_Atomic uint64_t dropped;    /* events that it could not take */
 	_Atomic int error;	     /* errno of what is wrong now; 0: it works */
-	uint64_t told;		     /* dropped events that a `log` event has spoken of; hub's thread */
+	uint64_t told;		     /* of them, those that an event has spoken of; hub's thread */
 	int64_t tell_ms;	     /* no word of a loss before this time; hub's thread */
 };
 
@@ -66,7 +66,8 @@ SP_MUSTCHECK struct sink *sink_file_new(const char *path, enum sink_format forma
  * The same around a descriptor that is open; the sink makes a descriptor of its
  * own and leaves the given one as it is.
  */
-SP_MUSTCHECK struct sink *sink_fd_new(int fd, const char *name, enum sink_format format, int *error);
+SP_MUSTCHECK struct sink *sink_fd_new(int fd, const char *name, enum sink_format format,
+				      int *error);
 
 /*
  * RFC 3164 datagrams to the Unix socket `path` (SYSLOG_PATH), never blocking;

@@ -22,7 +22,7 @@
 
 enum stream_wants { STREAM_READ = 1, STREAM_WRITE = 2 };
 
-/* Called on the worker's thread when what the owner waits for may be possible. May end the stream. */
+/* On the worker's thread, when what the owner waits for may be possible. May end the stream. */
 typedef void stream_ready_fn(void *owner, unsigned ready /* of enum stream_wants */);
 
 /* What an operation that gave -EAGAIN waits for when it is not the obvious (TLS only). */
@@ -30,7 +30,7 @@ enum stream_swap { STREAM_READ_NEEDS_WRITE = 1, STREAM_WRITE_NEEDS_READ = 2 };
 
 struct stream;
 
-/* Plain and TLS; results: bytes, 0 for end of file (read), -EAGAIN, or -errno (-EPROTO: TLS failed). */
+/* Plain and TLS. Results: bytes, 0 for the end (read), -EAGAIN, or -errno (-EPROTO: TLS failed). */
 struct stream_ops {
 	ssize_t (*read)(struct stream *s, void *to, size_t n);
 	ssize_t (*write)(struct stream *s, const void *from, size_t n);
@@ -122,7 +122,7 @@ void stream_abort(struct stream *s);
  * farewell; nothing is watched afterwards. The descriptor is counted in
  * `ledger` as `kind` from then on.
  */
-void stream_move(struct stream *to, struct stream *from, struct ledger *ledger, enum ledger_kind kind,
-		 struct session_id id, stream_ready_fn *ready, void *owner);
+void stream_move(struct stream *to, struct stream *from, struct ledger *ledger,
+		 enum ledger_kind kind, struct session_id id, stream_ready_fn *ready, void *owner);
 
 #endif

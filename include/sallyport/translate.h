@@ -16,8 +16,9 @@
  * HOST, PASV, UTF8 …) and what the server does, less what we must not promise
  * (AUTH, PBSZ, PROT, CCC, MODE Z, LPRT …). `server`: its whole reply (REPLY.raw);
  * empty when it is not known or the server has no FEAT. Writes a whole reply into
- * to[size]; returns its length (lines that do not fit are left out).
+ * to[size]; returns its length (lines that do not fit are left out). `tls`: the
+ * listener offers AUTH TLS (RFC 4217 section 6).
  */
-size_t translate_feat(char *to, size_t size, struct span server);
+size_t translate_feat(char *to, size_t size, struct span server, bool tls);
 
 #endif

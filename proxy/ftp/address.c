@@ -268,8 +268,7 @@ size_t ftp_address_write_eprt(char to[FTP_ADDRESS_TEXT_MAX], const struct netadd
 	unsigned port = ntohs(v4 ? a->in.sin_port : a->in6.sin6_port);
 
 	to[0] = '\0';
-	if ((!v4 && a->family != AF_INET6) ||
-	    inet_ntop(a->family, from, host, sizeof(host)) == NULL)
-		return 0;
+	if (inet_ntop(a->family, from, host, sizeof(host)) == NULL)
+		return 0; /* neither IPv4 nor IPv6 */
 	return written(snprintf(to, FTP_ADDRESS_TEXT_MAX, "|%d|%s|%u|", v4 ? 1 : 2, host, port));
 }

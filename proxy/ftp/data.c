@@ -15,6 +15,8 @@
 /* Ports tried at random before the range is walked from end to end. */
 #define RANDOM_TRIES 16
 #define PROGRESS_MS  1000
+/* How long an orderly end under TLS may take to reach a slow peer. */
+#define TLS_CLOSE_MS 120000
 
 static void on_stream_ready(void *owner, unsigned ready);
 
@@ -85,6 +87,20 @@ void data_abort(struct data *data, enum side which)
 		side->state = DATA_CLOSED;
 }
 
+/*
+ * Under TLS an orderly end takes its time: close_notify may not fit into a full
+ * socket, and tickets that the peer sends and nobody reads would turn a close()
+ * into a RST that destroys the file's tail. A farewell sees to both.
+ */
+static void close_stream(struct data *data, struct stream *s)
+{
+	if (stream_is_tls(s))
+		farewell_start(data->loop->farewells, s, span_from("", 0), span_from("", 0), TLS_CLOSE_MS,
+			       data->id);
+	else
+		stream_close(s);
+}
+
 void data_close(struct data *data, enum side which)
 {
 	struct data_side *side = &data->sides[which];
@@ -92,7 +108,7 @@ void data_close(struct data *data, enum side which)
 	side_cancel(side);
 	if (stream_is_open(&side->stream)) {
 		stop_relay(data);
-		stream_close(&side->stream);
+		close_stream(data, &side->stream);
 	}
 	if (side->state != DATA_IDLE && side->state != DATA_FAILED)
 		side->state = DATA_CLOSED;
@@ -221,6 +237,7 @@ static void side_reset(struct data *data, enum side which)
 {
 	data_abort(data, which);
 	data->sides[which].state = DATA_IDLE;
+	data->sides[which].tls_failed = false;
 }
 
 int data_listen(struct data *data, enum side which, const struct netaddr *local, struct port_range range,
@@ -295,6 +312,38 @@ void data_dial(struct data *data, enum side which, const struct netaddr *source)
 		      LEDGER_DATA_FD, data->id, on_dialled, side);
 }
 
+static void on_secured(void *owner, int result)
+{
+	struct data_side *side = owner;
+	struct data *data = side->data;
+
+	data->loop->now_ms = sp_now_ms();
+	counter_add(data->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
+	if (result == 0) {
+		side->state = DATA_OPEN;
+	} else {
+		stream_abort(&side->stream);
+		side->state = DATA_FAILED;
+		side->tls_failed = true;
+	}
+	data->ops->on_side(data->owner, side->side, -result);
+}
+
+bool data_secure(struct data *data, enum side which, const struct data_tls *tls)
+{
+	struct data_side *side = &data->sides[which];
+	int result;
+
+	SP_ASSERT(side->state == DATA_OPEN && !stream_is_tls(&side->stream));
+	if (which == SIDE_CLIENT)
+		result = tls_accept(&side->stream, tls->context, tls->tag, true, on_secured, side);
+	else
+		result = tls_connect(&side->stream, tls->context, tls->name, tls->control, on_secured, side);
+	if (result == 0)
+		side->state = DATA_SECURING;
+	return result == 0;
+}
+
 /* The last thing its caller does. */
 static void pump(struct data *data)
 {
@@ -305,9 +354,12 @@ static void pump(struct data *data)
 		data->ops->on_relay(data->owner, state);
 		return;
 	}
-	if (data->relay.moved != before && data->loop->now_ms - data->told_ms >= PROGRESS_MS) {
-		data->told_ms = data->loop->now_ms;
-		data->ops->on_progress(data->owner);
+	if (data->relay.moved != before) {
+		bool tick = data->loop->now_ms - data->told_ms >= PROGRESS_MS;
+
+		if (tick)
+			data->told_ms = data->loop->now_ms;
+		data->ops->on_progress(data->owner, tick);
 	}
 }
 

@@ -223,9 +223,8 @@ static enum reply_result text_line_end(struct reply_reader *r, struct reply *out
 	if (!multi_line && line.n > 0) {
 		size_t noise = line_noise(line);
 
-		r->n -= noise;
-		memmove(r->text, r->text + noise, r->n);
 		line.n -= noise;
+		memmove(r->text, r->text + noise, line.n);
 	}
 	kind = line_kind(line, &r->code);
 	if (kind == LINE_GARBAGE)

@@ -8,6 +8,7 @@
 
 /* What we do ourselves, whatever the server can. */
 static const char *const ours[] = { "EPRT", "EPSV", "HOST", "PASV", "UTF8" };
+static const char *const ours_with_tls[] = { "AUTH TLS", "PBSZ", "PROT" };
 
 /*
  * What is ours to promise or nobody's: protection is made here and not by the
@@ -72,7 +73,7 @@ static struct span take_line(struct span *text)
 	return line;
 }
 
-size_t translate_feat(char *to, size_t size, struct span server)
+size_t translate_feat(char *to, size_t size, struct span server, bool tls)
 {
 	static const char head[] = "211-Features:";
 	static const char tail[] = "211 End";
@@ -82,6 +83,8 @@ size_t translate_feat(char *to, size_t size, struct span server)
 	(void)put_line(&w, head, span_from("", 0));
 	for (size_t i = 0; i < SP_ARRAY_LEN(ours); i++)
 		(void)put_line(&w, " ", span_of(ours[i]));
+	for (size_t i = 0; tls && i < SP_ARRAY_LEN(ours_with_tls); i++)
+		(void)put_line(&w, " ", span_of(ours_with_tls[i]));
 	if (server.n > 0)
 		(void)take_line(&server);
 	while (server.n > 0) {

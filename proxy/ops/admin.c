@@ -25,14 +25,14 @@
 #include "sallyport/clock.h"
 #include "sallyport/fd_registry.h"
 
-#define ADMIN_OUTPUT_MAX  (64 * 1024) /* no step is made while more than this waits */
-#define ADMIN_OUTPUT_LOW  (16 * 1024)
-#define ADMIN_INPUT_MAX	  4096
-#define ADMIN_IDLE_MS	  300000
-#define ADMIN_WRITE_MS	  30000
-#define ADMIN_WAIT_MS	  50	/* a command that waits is asked again */
-#define ADMIN_PAUSE_MS	  1000	/* accepting failed for want of descriptors: a rest */
-#define ADMIN_BACKLOG	  16
+#define ADMIN_OUTPUT_MAX (64 * 1024) /* no step is made while more than this waits */
+#define ADMIN_OUTPUT_LOW (16 * 1024)
+#define ADMIN_INPUT_MAX 4096
+#define ADMIN_IDLE_MS 300000
+#define ADMIN_WRITE_MS 30000
+#define ADMIN_WAIT_MS 50    /* a command that waits is asked again */
+#define ADMIN_PAUSE_MS 1000 /* accepting failed for want of descriptors: a rest */
+#define ADMIN_BACKLOG 16
 
 struct admin_client {
 	struct admin *admin;
@@ -41,9 +41,9 @@ struct admin_client {
 	struct event *wait; /* a job waits */
 	enum admin_role role;
 	long uid;
-	bool busy;    /* job is under way */
-	bool ending;  /* closed when the output is out */
-	bool eof;     /* the client has sent all it will */
+	bool busy;   /* job is under way */
+	bool ending; /* closed when the output is out */
+	bool eof;    /* the client has sent all it will */
 	struct admin_job job;
 };
 
@@ -53,7 +53,7 @@ struct admin {
 	struct admin_limits limits;
 	struct evconnlistener *listener;
 	struct event *pause;
-	LIST_HEAD(, admin_client) clients;
+	LIST_HEAD(admin_clients, admin_client) clients;
 	size_t clients_n;
 	struct sockaddr_un address;
 	dev_t device; /* of the socket's file, to remove no other */
@@ -92,29 +92,39 @@ static void client_end(struct admin_client *client)
 		client_free(client);
 }
 
+static void client_command(struct admin_client *client, struct span line)
+{
+	struct admin_request request;
+	char error[ADMIN_ERROR_MAX];
+
+	if (admin_request_parse(line, &request, error)) {
+		client->busy = true;
+		admin_job_start(&client->job, &request, client_output(client), client->role,
+		                client->uid);
+	} else {
+		report_error(client_output(client), request.json, error);
+	}
+}
+
 /* The next command, if a whole one is there. False: there is none. */
 static bool client_next_command(struct admin_client *client)
 {
 	struct evbuffer *input = bufferevent_get_input(client->bev);
-	struct admin_request request;
-	char error[ADMIN_ERROR_MAX];
+	char last[ADMIN_LINE_MAX];
 	size_t n = 0;
 	char *line = evbuffer_readln(input, &n, EVBUFFER_EOL_CRLF);
 
-	if (line == NULL && client->eof && evbuffer_get_length(input) > 0) {
-		/* The last line lacks its end; it is a command all the same. */
-		if (evbuffer_add(input, "\n", 1) == 0)
-			line = evbuffer_readln(input, &n, EVBUFFER_EOL_CRLF);
+	if (line != NULL) {
+		client_command(client, span_from(line, n));
+		free(line);
+		return true;
 	}
-	if (line == NULL)
+	n = evbuffer_get_length(input);
+	if (!client->eof || n == 0 || n > sizeof(last))
 		return false;
-	if (admin_request_parse(span_from(line, n), &request, error)) {
-		client->busy = true;
-		admin_job_start(&client->job, &request, client_output(client), client->role, client->uid);
-	} else {
-		report_error(client_output(client), request.json, error);
-	}
-	free(line);
+	/* The last line lacks its end; it is a command all the same. */
+	evbuffer_remove(input, last, n);
+	client_command(client, span_from(last, n));
 	return true;
 }
 
@@ -197,7 +207,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 		return;
 	}
 	if ((what & BEV_EVENT_TIMEOUT) != 0 && (what & BEV_EVENT_READING) != 0 && waits) {
-		bufferevent_enable(bev, EV_READ); /* it is we who have not finished; the write limit watches */
+		bufferevent_enable(
+		    bev, EV_READ); /* it is we who have not finished; the write limit watches */
 		return;
 	}
 	client_free(client);
@@ -249,7 +260,7 @@ static struct admin_client *client_new(struct admin *admin, int fd)
 /* ---- the socket ------------------------------------------------------------------------------ */
 
 static void on_accept(struct evconnlistener *listener SP_UNUSED, evutil_socket_t fd,
-		      struct sockaddr *from SP_UNUSED, int length SP_UNUSED, void *arg)
+                      struct sockaddr *from SP_UNUSED, int length SP_UNUSED, void *arg)
 {
 	static const char full[] = "error: too many admin clients\n.\n";
 	struct admin *admin = arg;
@@ -294,7 +305,7 @@ static bool somebody_answers(const struct sockaddr_un *address)
 	if (fd == -1)
 		return true; /* not known: then better not removed */
 	answers = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-		  (errno != ECONNREFUSED && errno != ENOENT);
+	          (errno != ECONNREFUSED && errno != ENOENT);
 	close(fd);
 	return answers;
 }
@@ -308,19 +319,22 @@ static bool clear_path(const struct sockaddr_un *address, char error[ADMIN_ERROR
 	if (lstat(path, &st) == -1)
 		return true; /* bind() will say what else may be wrong */
 	if (!S_ISSOCK(st.st_mode)) {
-		snprintf(error, ADMIN_ERROR_MAX, "admin socket %s: exists and is not a socket", path);
+		snprintf(error, ADMIN_ERROR_MAX, "admin socket %s: exists and is not a socket",
+		         path);
 		return false;
 	}
 	if (somebody_answers(address)) {
-		snprintf(error, ADMIN_ERROR_MAX, "admin socket %s: somebody answers on it; does another Sallyport run?",
-			 path);
+		snprintf(error, ADMIN_ERROR_MAX,
+		         "admin socket %s: somebody answers on it; does another Sallyport run?",
+		         path);
 		return false;
 	}
 	if (unlink(path) == -1 && errno != ENOENT) {
 		char why[64];
 
-		snprintf(error, ADMIN_ERROR_MAX, "admin socket %s: left over, and cannot be removed: %s", path,
-			 strerror_r(errno, why, sizeof(why)));
+		snprintf(error, ADMIN_ERROR_MAX,
+		         "admin socket %s: left over, and cannot be removed: %s", path,
+		         strerror_r(errno, why, sizeof(why)));
 		return false;
 	}
 	return true;
@@ -334,7 +348,8 @@ static int open_socket(const struct sockaddr_un *address)
 
 	if (fd == -1)
 		return -errno;
-	if (fchmod(fd, 0600) == 0 && bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0) {
+	if (fchmod(fd, 0600) == 0 &&
+	    bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0) {
 		if (chmod(address->sun_path, 0600) == 0 && listen(fd, ADMIN_BACKLOG) == 0)
 			return fd;
 		error = errno;
@@ -352,8 +367,8 @@ static bool admin_listen(struct admin *admin, const char *path, char error[ADMIN
 	struct stat st;
 
 	if (strlen(path) >= sizeof(admin->address.sun_path)) {
-		snprintf(error, ADMIN_ERROR_MAX, "admin socket %.100s…: longer than %zu bytes", path,
-			 sizeof(admin->address.sun_path) - 1);
+		snprintf(error, ADMIN_ERROR_MAX, "admin socket %.100s…: longer than %zu bytes",
+		         path, sizeof(admin->address.sun_path) - 1);
 		return false;
 	}
 	admin->address.sun_family = AF_UNIX;
@@ -362,7 +377,8 @@ static bool admin_listen(struct admin *admin, const char *path, char error[ADMIN
 		return false;
 	int fd = open_socket(&admin->address);
 	if (fd < 0) {
-		snprintf(error, ADMIN_ERROR_MAX, "admin socket %s: %s", path, strerror_r(-fd, why, sizeof(why)));
+		snprintf(error, ADMIN_ERROR_MAX, "admin socket %s: %s", path,
+		         strerror_r(-fd, why, sizeof(why)));
 		return false;
 	}
 	if (lstat(path, &st) == 0) {
@@ -370,7 +386,7 @@ static bool admin_listen(struct admin *admin, const char *path, char error[ADMIN
 		admin->inode = st.st_ino;
 	}
 	admin->listener = evconnlistener_new(admin->base, on_accept, admin,
-					     LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	                                     LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
 	if (admin->listener == NULL) {
 		close(fd);
 		unlink(path);
@@ -382,8 +398,9 @@ static bool admin_listen(struct admin *admin, const char *path, char error[ADMIN
 	return true;
 }
 
-struct admin *admin_start(struct event_base *base, const struct ops_sources *sources, const char *path,
-			  const struct admin_limits *limits, char error[ADMIN_ERROR_MAX])
+struct admin *admin_start(struct event_base *base, const struct ops_sources *sources,
+                          const char *path, const struct admin_limits *limits,
+                          char error[ADMIN_ERROR_MAX])
 {
 	struct admin *admin = calloc(1, sizeof(*admin));
 
@@ -422,7 +439,8 @@ void admin_stop(struct admin **admin)
 		return;
 	while (!LIST_EMPTY(&a->clients))
 		client_free(LIST_FIRST(&a->clients));
-	/* Removed before it is closed: nobody can have found it dead and put another in its place. */
+	/* Removed before it is closed: nobody can have found it dead and put another in its place.
+	 */
 	if (lstat(a->address.sun_path, &st) == 0 && st.st_dev == a->device && st.st_ino == a->inode)
 		unlink(a->address.sun_path);
 	fd_registry_forget(evconnlistener_get_fd(a->listener));

@@ -75,9 +75,9 @@ static enum admin_step step_quit(struct admin_job *job, const struct ops_sources
 /* ---- show sessions --------------------------------------------------------------------------- */
 
 static const char *const session_columns[] = {
-	"id",	  "worker", "listener", "client",  "user",  "pool",	"server_name", "server",   "place",
-	"verb",	  "age_ms", "idle_ms",	"timeout", "due_ms", "commands", "transfers",	"bytes_up", "bytes_down",
-	"descriptors",
+	"id",       "worker",    "listener", "client",     "user",        "pool",    "server_name",
+	"server",   "place",     "verb",     "age_ms",     "idle_ms",     "timeout", "due_ms",
+	"commands", "transfers", "bytes_up", "bytes_down", "descriptors",
 };
 
 static uint64_t descriptors_held(const struct session_info *info)
@@ -103,10 +103,12 @@ static void session_row(struct report *r, const struct session_info *info, int64
 	report_cell_text(r, info->server_name);
 	report_cell_address(r, &info->server);
 	report_cell_text(r, session_place_name(info->place));
-	report_cell_text(r, info->verb < VERB_UNKNOWN ? verb_row((enum verb)info->verb)->name : NULL);
+	report_cell_text(r,
+	                 info->verb < VERB_UNKNOWN ? verb_row((enum verb)info->verb)->name : NULL);
 	report_cell_i64(r, now_ms - info->started_ms);
 	report_cell_i64(r, now_ms - info->last_activity_ms);
-	report_cell_text(r, info->clock < CLOCK_COUNT ? clock_name((enum clock_id)info->clock) : NULL);
+	report_cell_text(r,
+	                 info->clock < CLOCK_COUNT ? clock_name((enum clock_id)info->clock) : NULL);
 	if (info->deadline_ms == CLOCK_NEVER)
 		report_cell_none(r);
 	else
@@ -128,7 +130,8 @@ static enum admin_step step_sessions(struct admin_job *job, const struct ops_sou
 	if (sources->table == NULL)
 		return refuse(job, "there is no session table");
 	if (begin(job))
-		report_table_begin(&job->report, "sessions", session_columns, SP_ARRAY_LEN(session_columns));
+		report_table_begin(&job->report, "sessions", session_columns,
+		                   SP_ARRAY_LEN(session_columns));
 	n = session_table_page(sources->table, &job->cursor, page, PAGE);
 	for (size_t i = 0; i < n; i++)
 		session_row(&job->report, &page[i], now_ms);
@@ -167,7 +170,8 @@ static enum admin_step step_stats(struct admin_job *job, const struct ops_source
 
 /* ---- show locks ------------------------------------------------------------------------------ */
 
-static void lock_row(struct report *r, const char *lock, size_t number, const struct lock_stats *stats)
+static void lock_row(struct report *r, const char *lock, size_t number,
+                     const struct lock_stats *stats)
 {
 	report_row_begin(r);
 	report_cell_text(r, lock);
@@ -210,16 +214,35 @@ static void mailbox_table(struct report *r, const struct ops_sources *sources)
 	report_table_end(r);
 }
 
+/* The table's locks as one, first: what one looks for. */
+static void table_lock_values(struct report *r, struct session_table *table)
+{
+	struct lock_summary summary;
+
+	if (table == NULL)
+		return;
+	metrics_locks(table, &summary);
+	report_value_u64(r, "table_locks_taken", summary.taken);
+	report_value_u64(r, "table_locks_waited", summary.waited);
+	report_value_i64(r, "longest_hold_us", summary.longest_hold_us);
+	report_value_text(r, "longest_by", summary.longest_by);
+	report_value_u64(r, "longest_lock", summary.longest_lock);
+}
+
 static enum admin_step step_locks(struct admin_job *job, const struct ops_sources *sources)
 {
-	static const char *const columns[] = { "lock",		  "number",     "taken",  "waited",
-					       "longest_hold_us", "longest_by", "held_by" };
+	static const char *const columns[] = { "lock",   "number",          "taken",
+		                               "waited", "longest_hold_us", "longest_by",
+		                               "held_by" };
 	size_t shards = sources->table != NULL ? session_table_shards(sources->table) : 0;
 	struct report *r = &job->report;
 
-	if (begin(job))
+	if (begin(job)) {
+		table_lock_values(r, sources->table);
 		report_table_begin(r, "locks", columns, SP_ARRAY_LEN(columns));
-	for (size_t end = job->index + PAGE; job->index < shards && job->index < end; job->index++) {
+	}
+	for (size_t end = job->index + PAGE; job->index < shards && job->index < end;
+	     job->index++) {
 		struct lock_stats stats;
 
 		session_table_lock_stats(sources->table, job->index, &stats);
@@ -335,27 +358,32 @@ static const char *state_name(enum server_state state)
 static const char *lessons_text(unsigned lessons, char *buf, size_t size)
 {
 	snprintf(buf, size, "%s%s%s", lessons & LESSON_NO_EPSV ? "no_epsv " : "",
-		 lessons & LESSON_NO_PASV ? "no_pasv " : "", lessons & LESSON_NO_EPRT ? "no_eprt " : "");
+	         lessons & LESSON_NO_PASV ? "no_pasv " : "",
+	         lessons & LESSON_NO_EPRT ? "no_eprt " : "");
 	if (buf[0] != '\0')
 		buf[strlen(buf) - 1] = '\0';
 	return buf;
 }
 
-static void server_row(struct report *r, const struct pool_config *pool, const struct pool_server_status *s,
-		       int64_t now_ms)
+static void server_row(struct report *r, const struct pool_config *pool,
+                       const struct pool_server_status *s, int64_t now_ms)
 {
 	char lessons[64];
 
 	report_row_begin(r);
 	report_cell_text(r, pool->name);
 	report_cell_text(r, s->terms.name);
-	report_cell_text(r, state_name(s->state));
+	report_cell_text(r, s->configured ? state_name(s->state) : "gone");
 	report_cell_u64(r, s->sessions);
 	report_cell_u64(r, s->terms.max_sessions);
 	report_cell_u64(r, s->terms.weight);
 	report_cell_u64(r, s->logons);
 	report_cell_u64(r, s->failures);
 	report_cell_u64(r, s->failures_in_row);
+	if (s->response_us > 0)
+		report_cell_i64(r, s->response_us);
+	else
+		report_cell_none(r);
 	if (s->state == SERVER_DOWN)
 		report_cell_i64(r, sp_max64(s->down_until_ms - now_ms, 0));
 	else
@@ -382,11 +410,14 @@ static void waiting_table(struct report *r, const struct config *config)
 	report_table_end(r);
 }
 
-/* A pool has at most POOL_SERVERS_MAX servers; one pool a step. */
+/* A pool has at most POOL_SERVERS_MAX servers (those that are gone come last); one pool a step. */
 static enum admin_step step_pools(struct admin_job *job, const struct ops_sources *sources)
 {
-	static const char *const columns[] = { "pool",	  "server",   "state",	      "sessions",     "max_sessions", "weight",
-					       "logons", "failures", "failures_in_row", "down_for_ms", "lessons",     "reason" };
+	static const char *const columns[] = { "pool",        "server",       "state",
+		                               "sessions",    "max_sessions", "weight",
+		                               "logons",      "failures",     "failures_in_row",
+		                               "response_us", "down_for_ms",  "lessons",
+		                               "reason" };
 	const struct config *config = sources->config != NULL ? *sources->config : NULL;
 	struct pool_server_status status[POOL_SERVERS_MAX];
 	struct report *r = &job->report;
@@ -417,7 +448,7 @@ static void config_line(void *ctx, const char *text)
 	struct report *r = ctx;
 
 	report_row_begin(r);
-	report_cell_text(r, text);
+	report_cell_line(r, text);
 	report_row_end(r);
 }
 
@@ -455,11 +486,13 @@ static enum admin_step step_kick(struct admin_job *job, const struct ops_sources
 		return refuse(job, text);
 	}
 	if (!mailbox_post(sources->mailboxes[worker], message)) {
-		snprintf(text, sizeof(text), "the mailbox of worker %u is full; ask again", (unsigned)worker);
+		snprintf(text, sizeof(text), "the mailbox of worker %u is full; ask again",
+		         (unsigned)worker);
 		return refuse(job, text);
 	}
 	if (sources->queue != NULL)
-		log_write(sources->queue, LEVEL_NOTICE, "admin: uid %ld ends session %s", job->uid, name);
+		log_write(sources->queue, LEVEL_NOTICE, "admin: uid %ld ends session %s", job->uid,
+		          name);
 	begin(job);
 	report_value_text(&job->report, "kicked", name);
 	report_value_text(&job->report, "client", netaddr_format(&info.client, client));
@@ -472,15 +505,20 @@ static enum admin_step step_kick(struct admin_job *job, const struct ops_sources
 typedef enum admin_step step_fn(struct admin_job *job, const struct ops_sources *sources);
 
 static step_fn *const steps[ADMIN_VERB_COUNT] = {
-	[ADMIN_HELP] = step_help,	    [ADMIN_SHOW_SESSIONS] = step_sessions,
-	[ADMIN_SHOW_STATS] = step_stats,    [ADMIN_SHOW_LOCKS] = step_locks,
-	[ADMIN_SHOW_ORPHANS] = step_orphans, [ADMIN_SHOW_POOLS] = step_pools,
-	[ADMIN_SHOW_CONFIG] = step_config,  [ADMIN_AUDIT] = step_orphans,
-	[ADMIN_KICK] = step_kick,	    [ADMIN_QUIT] = step_quit,
+	[ADMIN_HELP] = step_help,
+	[ADMIN_SHOW_SESSIONS] = step_sessions,
+	[ADMIN_SHOW_STATS] = step_stats,
+	[ADMIN_SHOW_LOCKS] = step_locks,
+	[ADMIN_SHOW_ORPHANS] = step_orphans,
+	[ADMIN_SHOW_POOLS] = step_pools,
+	[ADMIN_SHOW_CONFIG] = step_config,
+	[ADMIN_AUDIT] = step_orphans,
+	[ADMIN_KICK] = step_kick,
+	[ADMIN_QUIT] = step_quit,
 };
 
-void admin_job_start(struct admin_job *job, const struct admin_request *request, struct evbuffer *out,
-		     enum admin_role role, long uid)
+void admin_job_start(struct admin_job *job, const struct admin_request *request,
+                     struct evbuffer *out, enum admin_role role, long uid)
 {
 	*job = (struct admin_job){ .request = *request, .role = role, .uid = uid };
 	job->report.out = out;
@@ -492,7 +530,8 @@ enum admin_step admin_job_step(struct admin_job *job, const struct ops_sources *
 	char text[ADMIN_ERROR_MAX];
 
 	if (row->role == ADMIN_ROLE_WRITE && job->role != ADMIN_ROLE_WRITE) {
-		snprintf(text, sizeof(text), "%s is for root and for the user that Sallyport runs as", row->words);
+		snprintf(text, sizeof(text),
+		         "%s is for root and for the user that Sallyport runs as", row->words);
 		return refuse(job, text);
 	}
 	return steps[job->request.verb](job, sources);

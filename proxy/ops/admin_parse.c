@@ -10,7 +10,7 @@
 #include "sallyport/json_line.h"
 
 static const struct admin_command_row rows[] = {
-#define ADMIN_COMMAND(id, words, argument, role, help) \
+#define ADMIN_COMMAND(id, words, argument, role, help)                                             \
 	{ ADMIN_##id, words, ADMIN_ARGUMENT_##argument, ADMIN_ROLE_##role, help },
 #include "sallyport/tbl/admin_commands.def"
 #undef ADMIN_COMMAND
@@ -37,7 +37,8 @@ static bool split(struct span line, struct words *out, char error[ADMIN_ERROR_MA
 	out->n = 0;
 	for (size_t k = 0; k < line.n; k++) {
 		if ((line.p[k] < ' ' || line.p[k] > '~') && line.p[k] != '\t') {
-			snprintf(error, ADMIN_ERROR_MAX, "a command is printable ASCII; byte %zu is not", k + 1);
+			snprintf(error, ADMIN_ERROR_MAX,
+			         "a command is printable ASCII; byte %zu is not", k + 1);
 			return false;
 		}
 	}
@@ -78,7 +79,8 @@ static size_t match(const struct admin_command_row *row, const struct words *wor
 	return taken;
 }
 
-/* The name of a command that begins with the same word; so a "show" alone is answered with what can be shown. */
+/* The name of a command that begins with the same word; so a "show" alone is answered with what can
+ * be shown. */
 static bool same_first_word(const struct admin_command_row *row, struct span word)
 {
 	return span_eq_nocase(word, span_from(row->words, strcspn(row->words, " ")));
@@ -92,17 +94,17 @@ static void say_unknown(const struct words *words, char error[ADMIN_ERROR_MAX])
 		if (!same_first_word(&rows[i], words->v[0]))
 			continue;
 		n += (size_t)snprintf(error + n, ADMIN_ERROR_MAX - n, "%s%s",
-				      n == 0 ? "unknown command; there is: " : ", ", rows[i].words);
+		                      n == 0 ? "unknown command; there is: " : ", ", rows[i].words);
 		if (n >= ADMIN_ERROR_MAX)
 			return;
 	}
 	if (n == 0)
 		snprintf(error, ADMIN_ERROR_MAX, "unknown command \"%.*s\"; try: help",
-			 (int)(words->v[0].n < 64 ? words->v[0].n : 64), words->v[0].p);
+		         (int)(words->v[0].n < 64 ? words->v[0].n : 64), words->v[0].p);
 }
 
-static bool parse_argument(const struct admin_command_row *row, const struct words *words, size_t at,
-			   struct admin_request *out, char error[ADMIN_ERROR_MAX])
+static bool parse_argument(const struct admin_command_row *row, const struct words *words,
+                           size_t at, struct admin_request *out, char error[ADMIN_ERROR_MAX])
 {
 	size_t given = words->n - at;
 
@@ -116,13 +118,16 @@ static bool parse_argument(const struct admin_command_row *row, const struct wor
 		out->now = given == 1 && span_eq_nocase(words->v[at], span_of("--now"));
 		if (given == 0 || out->now)
 			return true;
-		snprintf(error, ADMIN_ERROR_MAX, "%s takes no argument but --now and json", row->words);
+		snprintf(error, ADMIN_ERROR_MAX, "%s takes no argument but --now and json",
+		         row->words);
 		return false;
 	case ADMIN_ARGUMENT_ID:
 		if (given == 1 && session_id_parse(&out->id, words->v[at]))
 			return true;
-		snprintf(error, ADMIN_ERROR_MAX,
-			 "%s needs the id of one session: 1 to 16 hex digits, as show sessions has it", row->words);
+		snprintf(
+		    error, ADMIN_ERROR_MAX,
+		    "%s needs the id of one session: 1 to 16 hex digits, as show sessions has it",
+		    row->words);
 		return false;
 	}
 	SP_UNREACHABLE("complete switch");

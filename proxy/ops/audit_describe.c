@@ -61,10 +61,12 @@ static size_t describe_ends(int fd, char *buf, size_t size)
 	char b[NETADDR_TEXT_MAX];
 	int n = 0;
 
-	if (getsockname(fd, &here.sa, &here_n) == -1 || (here.family != AF_INET && here.family != AF_INET6))
+	if (getsockname(fd, &here.sa, &here_n) == -1 ||
+	    (here.family != AF_INET && here.family != AF_INET6))
 		return 0;
 	if (getpeername(fd, &there.sa, &there_n) == 0)
-		n = snprintf(buf, size, ", %s to %s", netaddr_format(&here, a), netaddr_format(&there, b));
+		n = snprintf(buf, size, ", %s to %s", netaddr_format(&here, a),
+		             netaddr_format(&there, b));
 	else
 		n = snprintf(buf, size, ", %s", netaddr_format(&here, a));
 	return n > 0 && (size_t)n < size ? (size_t)n : 0;
@@ -81,10 +83,12 @@ static void describe_descriptor(const struct suspicion *s, char *buf, size_t siz
 	n = readlink(path, link, sizeof(link) - 1);
 	link[n > 0 ? n : 0] = '\0';
 	ends[describe_ends(s->fd, ends, sizeof(ends))] = '\0';
-	snprintf(buf, size, "%s: %s%s", finding_what(s->kind), n > 0 ? link : "closed by now", ends);
+	snprintf(buf, size, "%s: %s%s", finding_what(s->kind), n > 0 ? link : "closed by now",
+	         ends);
 }
 
-static void describe_session(const struct ops_sources *sources, const struct suspicion *s, char *buf, size_t size)
+static void describe_session(const struct ops_sources *sources, const struct suspicion *s,
+                             char *buf, size_t size)
 {
 	struct session_info info;
 	char client[NETADDR_TEXT_MAX];
@@ -96,13 +100,14 @@ static void describe_session(const struct ops_sources *sources, const struct sus
 	}
 	if (s->kind == FINDING_OVERDUE)
 		snprintf(late, sizeof(late), ", %lld s late",
-			 (long long)((sp_now_ms() - info.deadline_ms) / 1000));
+		         (long long)((sp_now_ms() - info.deadline_ms) / 1000));
 	snprintf(buf, size, "%s: worker %u, listener %s, client %s, %s%s", finding_what(s->kind),
-		 (unsigned)session_id_worker(s->id), info.listener[0] != '\0' ? info.listener : "-",
-		 netaddr_format(&info.client, client), session_place_name(info.place), late);
+	         (unsigned)session_id_worker(s->id), info.listener[0] != '\0' ? info.listener : "-",
+	         netaddr_format(&info.client, client), session_place_name(info.place), late);
 }
 
-static void describe_slots(const struct ops_sources *sources, const struct suspicion *s, char *buf, size_t size)
+static void describe_slots(const struct ops_sources *sources, const struct suspicion *s, char *buf,
+                           size_t size)
 {
 	const struct config *config = sources->config != NULL ? *sources->config : NULL;
 	struct pool_server_status status[POOL_SERVERS_MAX];
@@ -114,11 +119,13 @@ static void describe_slots(const struct ops_sources *sources, const struct suspi
 		snprintf(buf, size, "%s: gone by now", finding_what(s->kind));
 		return;
 	}
-	snprintf(buf, size, "%s: pool %s, server %s: %lld given out, %lld held by sessions", finding_what(s->kind),
-		 config->pools[pool].name, status[server].terms.name, (long long)s->left, (long long)s->right);
+	snprintf(buf, size, "%s: pool %s, server %s: %lld given out, %lld held by sessions",
+	         finding_what(s->kind), config->pools[pool].name, status[server].terms.name,
+	         (long long)s->left, (long long)s->right);
 }
 
-void audit_describe(const struct ops_sources *sources, const struct suspicion *s, struct finding *out)
+void audit_describe(const struct ops_sources *sources, const struct suspicion *s,
+                    struct finding *out)
 {
 	*out = (struct finding){ .kind = s->kind, .id = s->id, .fd = -1, .seen_ms = s->first_ms };
 	copy_where(out->where, sizeof(out->where), s->where);
@@ -137,8 +144,9 @@ void audit_describe(const struct ops_sources *sources, const struct suspicion *s
 		return;
 	case FINDING_LEDGER:
 	case FINDING_SUM:
-		snprintf(out->what, sizeof(out->what), "%s: %s: %lld counted, %lld noted", finding_what(s->kind),
-			 ledger_kind_name((enum ledger_kind)s->fd), (long long)s->left, (long long)s->right);
+		snprintf(out->what, sizeof(out->what), "%s: %s: %lld counted, %lld noted",
+		         finding_what(s->kind), ledger_kind_name((enum ledger_kind)s->fd),
+		         (long long)s->left, (long long)s->right);
 		return;
 	case FINDING_SLOTS:
 		describe_slots(sources, s, out->what, sizeof(out->what));

@@ -31,7 +31,7 @@ static bool grow(void **v, size_t n, size_t *size, size_t element)
 
 	if (n < *size)
 		return true;
-	more = reallocarray(*v, want, element);
+	more = realloc(*v, want * element);
 	if (more == NULL)
 		return false;
 	*v = more;
@@ -88,7 +88,8 @@ struct scan {
 	bool no_memory;
 };
 
-static struct suspicion *suspect(struct scan *scan, enum finding_kind kind, struct session_id id, int fd)
+static struct suspicion *suspect(struct scan *scan, enum finding_kind kind, struct session_id id,
+                                 int fd)
 {
 	static struct suspicion nowhere;
 	struct suspicion_list *list = scan->out;
@@ -175,7 +176,8 @@ int audit_baseline_take(struct audit_baseline *baseline)
 		struct audit_known_fd *known = &baseline->v[baseline->n];
 		struct fd_note note;
 
-		if (fd_registry_get(open.v[i], &note) || !link_of(open.v[i], known->link, sizeof(known->link)))
+		if (fd_registry_get(open.v[i], &note) ||
+		    !link_of(open.v[i], known->link, sizeof(known->link)))
 			continue;
 		known->fd = open.v[i];
 		baseline->n++;
@@ -206,11 +208,13 @@ static bool add_note(struct note_list *list, int fd, const struct fd_note *note)
 	if (!grow(&v, list->n, &list->size, sizeof(*list->v)))
 		return false;
 	list->v = v;
-	list->v[list->n++] = (struct session_note){ note->owner, fd, note->kind, note->where, false };
+	list->v[list->n++] =
+	    (struct session_note){ note->owner, fd, note->kind, note->where, false };
 	return true;
 }
 
-/* Open descriptors: noted for a session, noted for the process, known from the start, or suspicious. */
+/* Open descriptors: noted for a session, noted for the process, known from the start, or
+ * suspicious. */
 static void look_at_open(struct scan *scan, const struct audit_baseline *baseline)
 {
 	scan->sums->open = scan->open.n;
@@ -279,8 +283,8 @@ static struct slot_count *slot_find(struct scan *scan, const char *pool, const c
 	return NULL;
 }
 
-static struct slot_count *slot_add(struct scan *scan, size_t pool, const char *pool_name, size_t server,
-				   const char *name)
+static struct slot_count *slot_add(struct scan *scan, size_t pool, const char *pool_name,
+                                   size_t server, const char *name)
 {
 	struct slot_list *list = &scan->slots;
 	void *v = list->v;
@@ -291,7 +295,8 @@ static struct slot_count *slot_add(struct scan *scan, size_t pool, const char *p
 	}
 	list->v = v;
 	struct slot_count *slot = &list->v[list->n++];
-	*slot = (struct slot_count){ .pool = pool_name, .key = (int)(pool * POOL_SERVERS_MAX + server) };
+	*slot = (struct slot_count){ .pool = pool_name,
+		                     .key = (int)(pool * POOL_SERVERS_MAX + server) };
 	sp_copy(slot->server, sizeof(slot->server), name);
 	return slot;
 }
@@ -304,7 +309,9 @@ static void count_given(struct scan *scan, bool before)
 
 	for (size_t i = 0; config != NULL && i < config->pools_n; i++) {
 		const struct pool_config *pool = &config->pools[i];
-		size_t n = pool->ledger != NULL ? pool_ledger_status(pool->ledger, status, POOL_SERVERS_MAX) : 0;
+		size_t n = pool->ledger != NULL
+		               ? pool_ledger_status(pool->ledger, status, POOL_SERVERS_MAX)
+		               : 0;
 
 		for (size_t k = 0; k < n && k < POOL_SERVERS_MAX; k++) {
 			struct slot_count *slot = slot_find(scan, pool->name, status[k].terms.name);
@@ -370,8 +377,8 @@ static struct session_note *notes_of(struct note_list *list, struct session_id i
 }
 
 /* The session's ledger against the notes in its name, kind by kind. */
-static void judge_ledger(struct scan *scan, const struct session_info *info, const struct session_note *notes,
-			 size_t n)
+static void judge_ledger(struct scan *scan, const struct session_info *info,
+                         const struct session_note *notes, size_t n)
 {
 	int64_t noted[LEDGER_KINDS] = { 0 };
 
@@ -408,7 +415,8 @@ static void judge_session(struct scan *scan, const struct session_info *info)
 		suspect(scan, FINDING_CLIENTLESS, info->id, -1)->where = where;
 	if (info->place == PLACE_ENDING)
 		suspect(scan, FINDING_ENDING, info->id, -1)->where = where;
-	if (info->deadline_ms != CLOCK_NEVER && scan->now_ms - info->deadline_ms > 2 * NOTICE_REPEAT_MS)
+	if (info->deadline_ms != CLOCK_NEVER &&
+	    scan->now_ms - info->deadline_ms > 2 * NOTICE_REPEAT_MS)
 		suspect(scan, FINDING_OVERDUE, info->id, -1)->where = where;
 	judge_ledger(scan, info, notes, n);
 	if (info->ledger[LEDGER_SLOT] == 0)
@@ -442,8 +450,8 @@ static void judge_ownerless(struct scan *scan)
 
 		if (note->owned && !farewell)
 			continue;
-		suspect(scan, farewell ? FINDING_FAREWELL : FINDING_OWNERLESS, note->id, note->fd)->where =
-		    note->where;
+		suspect(scan, farewell ? FINDING_FAREWELL : FINDING_OWNERLESS, note->id, note->fd)
+		    ->where = note->where;
 	}
 }
 
@@ -453,7 +461,8 @@ static void judge_sums(struct scan *scan)
 
 	for (size_t i = 0; i < sources->workers && sources->farewells != NULL; i++) {
 		for (size_t kind = 0; kind < LEDGER_KINDS; kind++)
-			scan->sums->ledgers[kind] += ledger_get(sources->farewells[i], (enum ledger_kind)kind);
+			scan->sums->ledgers[kind] +=
+			    ledger_get(sources->farewells[i], (enum ledger_kind)kind);
 	}
 	for (size_t kind = 0; kind < LEDGER_KINDS; kind++) {
 		int64_t sum = (int64_t)scan->sums->ledgers[kind];
@@ -471,7 +480,7 @@ static void judge_sums(struct scan *scan)
 }
 
 int audit_scan(const struct ops_sources *sources, const struct audit_baseline *baseline,
-	       struct suspicion_list *out, struct audit_sums *sums)
+               struct suspicion_list *out, struct audit_sums *sums)
 {
 	struct scan scan = { .sources = sources, .out = out, .sums = sums, .now_ms = sp_now_ms() };
 	int error = list_open(&scan.open);

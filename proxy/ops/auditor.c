@@ -23,9 +23,9 @@ struct auditor {
 	struct audit_baseline baseline;
 	struct suspicion_list before; /* of the last pass, sorted */
 	struct suspicion_list now;    /* of this pass */
-	struct audit_sums sums;	      /* of the last pass */
-	unsigned passes;	      /* of the audit under way; 0: none is */
-	bool again;		      /* another audit was asked for meanwhile */
+	struct audit_sums sums;       /* of the last pass */
+	unsigned passes;              /* of the audit under way; 0: none is */
+	bool again;                   /* another audit was asked for meanwhile */
 	struct auditor_stats stats;
 	struct finding findings[AUDIT_FINDINGS_MAX];
 	size_t findings_n;
@@ -62,7 +62,8 @@ static int by_identity(const void *a, const void *b)
 }
 
 /* Carries over from the last pass how long each has been seen. Both lists are sorted. */
-static void carry_over(struct suspicion_list *now, const struct suspicion_list *before, int64_t now_ms)
+static void carry_over(struct suspicion_list *now, const struct suspicion_list *before,
+                       int64_t now_ms)
 {
 	size_t at = 0;
 
@@ -88,7 +89,8 @@ static int64_t age_needed(const struct auditor *a, enum finding_kind kind)
 
 static bool is_finding(const struct auditor *a, const struct suspicion *s, int64_t now_ms)
 {
-	return s->streak >= passes_needed[s->kind] && now_ms - s->first_ms >= age_needed(a, s->kind);
+	return s->streak >= passes_needed[s->kind] &&
+	       now_ms - s->first_ms >= age_needed(a, s->kind);
 }
 
 /* Some suspicion needs more looks. */
@@ -114,7 +116,7 @@ static void tell(struct auditor *a, const struct finding *f)
 	event.outcome = finding_name(f->kind);
 	if (f->fd >= 0)
 		snprintf(event.text, sizeof(event.text), "descriptor %d, made at %s: %s", f->fd,
-			 f->where[0] != '\0' ? f->where : "a place that is not known", f->what);
+		         f->where[0] != '\0' ? f->where : "a place that is not known", f->what);
 	else if (f->where[0] != '\0')
 		snprintf(event.text, sizeof(event.text), "%s, made at %s", f->what, f->where);
 	else
@@ -143,7 +145,7 @@ static void complete(struct auditor *a, int64_t now_ms)
 	a->findings_n = 0;
 	for (size_t i = 0; i < a->before.n; i++) {
 		struct suspicion *s = &a->before.v[i];
-		struct finding f;
+		struct finding f = { .fd = -1 };
 
 		if (!is_finding(a, s, now_ms))
 			continue;
@@ -175,7 +177,8 @@ bool auditor_pass(struct auditor *a)
 
 	a->passes++;
 	if (audit_scan(&a->sources, &a->baseline, &a->now, &a->sums) != 0) {
-		/* What was found before stays shown; whoever waits for this audit is not kept waiting. */
+		/* What was found before stays shown; whoever waits for this audit is not kept
+		 * waiting. */
 		a->stats.failed++;
 		a->stats.audits++;
 		a->passes = 0;
@@ -247,7 +250,8 @@ void auditor_stats(const struct auditor *a, struct auditor_stats *out)
 	*out = a->stats;
 }
 
-struct auditor *auditor_new(struct event_base *base, const struct ops_sources *sources, int64_t period_ms)
+struct auditor *auditor_new(struct event_base *base, const struct ops_sources *sources,
+                            int64_t period_ms)
 {
 	struct auditor *a = calloc(1, sizeof(*a));
 

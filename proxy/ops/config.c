@@ -49,7 +49,7 @@ static struct config *config_new(const char *file)
 
 /* From an outline to a snapshot; whatever is wrong with it is in the report. */
 static struct config *make_config(const struct config_outline *outline, const char *file,
-				  bool command_line, struct config_report *report)
+                                  bool command_line, struct config_report *report)
 {
 	struct config_build build = { .report = report, .command_line = command_line };
 
@@ -75,7 +75,7 @@ static struct config *make_config(const struct config_outline *outline, const ch
 
 /* Hands the report out; NULL instead of a snapshot that has errors. */
 static struct config *finish(struct config *config, struct config_report *report,
-			     struct config_errors *errors, struct config_errors *warnings)
+                             struct config_errors *errors, struct config_errors *warnings)
 {
 	config_report_give(report, errors, warnings);
 	if (!config_report_is_clean(report))
@@ -85,7 +85,7 @@ static struct config *finish(struct config *config, struct config_report *report
 }
 
 struct config *config_load(const char *file, struct config_errors *errors,
-			   struct config_errors *warnings)
+                           struct config_errors *warnings)
 {
 	struct config_report report = { 0 };
 	struct config_outline outline = { 0 };
@@ -113,7 +113,7 @@ static void quote_argument(struct config_text *to, const char *argument)
 
 /* The one-liner as an outline, so that its values take the same way as those of a file. */
 static void outline_command_line(struct config_outline *outline, const char *const listens[],
-				 size_t listens_n, const char *const servers[], size_t servers_n)
+                                 size_t listens_n, const char *const servers[], size_t servers_n)
 {
 	const struct config_position at = { 0, 0 };
 	struct config_text quoted = { 0 };
@@ -128,7 +128,8 @@ static void outline_command_line(struct config_outline *outline, const char *con
 	for (size_t i = 0; i < listens_n; i++) {
 		quoted.n = 0;
 		quote_argument(&quoted, listens[i]);
-		config_outline_element(outline, span_from(config_text_get(&quoted), quoted.n), i == 0, at);
+		config_outline_element(outline, span_from(config_text_get(&quoted), quoted.n),
+		                       i == 0, at);
 	}
 	config_outline_list_end(outline, at);
 	config_outline_close(outline, at);
@@ -140,7 +141,7 @@ static void outline_command_line(struct config_outline *outline, const char *con
 		config_text_add(&name, "server%zu", i + 1);
 		config_outline_open(outline, "server", config_text_get(&name), at);
 		config_outline_value(outline, "address",
-				     span_from(config_text_get(&quoted), quoted.n), at);
+		                     span_from(config_text_get(&quoted), quoted.n), at);
 		config_outline_close(outline, at);
 	}
 	config_outline_close(outline, at);
@@ -150,8 +151,8 @@ static void outline_command_line(struct config_outline *outline, const char *con
 }
 
 struct config *config_from_command_line(const char *const listens[], size_t listens_n,
-					const char *const servers[], size_t servers_n,
-					struct config_errors *errors)
+                                        const char *const servers[], size_t servers_n,
+                                        struct config_errors *errors)
 {
 	const struct config_position at = { 0, 0 };
 	struct config_report report = { 0 };
@@ -161,7 +162,8 @@ struct config *config_from_command_line(const char *const listens[], size_t list
 	if (config_report_add_file(&report, COMMAND_LINE) == -1)
 		return finish(NULL, &report, errors, NULL);
 	if (listens_n == 0)
-		config_error(&report, at, "--listen", "is missing: at least one address to listen on");
+		config_error(&report, at, "--listen",
+		             "is missing: at least one address to listen on");
 	if (servers_n == 0)
 		config_error(&report, at, "--server", "is missing: at least one FTP server");
 	if (config_report_is_clean(&report)) {

@@ -9,9 +9,9 @@
 #include "sallyport/config_text.h"
 #include "sallyport/config_value_parts.h"
 
-#define FTP_PORT     21
-#define HOST_MAX     253
-#define LABEL_MAX    63
+#define FTP_PORT 21
+#define HOST_MAX 253
+#define LABEL_MAX 63
 #define NOT_A_SERVER "is not a server (like 192.0.2.7:21, [2001:db8::7]:21 or ftp.example.net:21)"
 
 static bool is_multicast(const struct netaddr *a)
@@ -22,7 +22,7 @@ static bool is_multicast(const struct netaddr *a)
 }
 
 enum config_parsed config_address4_parse(const char *text, struct netaddr *field,
-					 struct config_why *why)
+                                         struct config_why *why)
 {
 	struct netaddr a;
 
@@ -34,7 +34,7 @@ enum config_parsed config_address4_parse(const char *text, struct netaddr *field
 		return config_wrong(why, "is neither an IPv4 address (like 192.0.2.1) nor auto");
 	if (a.family == AF_INET6)
 		return config_wrong(why, "is an IPv6 address, which a reply to PASV cannot name "
-					 "(and a reply to EPSV need not)");
+		                         "(and a reply to EPSV need not)");
 	if (strchr(text, ':') != NULL)
 		return config_wrong(why, "has a port, which does not belong here");
 	if (netaddr_is_any(&a) || is_multicast(&a))
@@ -80,7 +80,7 @@ static bool is_host_name(struct span name)
 }
 
 enum config_parsed config_server_parse(const char *text, struct server_config *server,
-				       struct config_why *why)
+                                       struct config_why *why)
 {
 	char host[NETADDR_TEXT_MAX];
 	const char *colon;
@@ -110,7 +110,7 @@ enum config_parsed config_server_parse(const char *text, struct server_config *s
 }
 
 enum config_parsed config_ports_parse(const char *text, struct port_range *field,
-				      struct config_why *why)
+                                      struct config_why *why)
 {
 	const char *dash = strchr(text, '-');
 	char first_text[8];
@@ -136,7 +136,7 @@ enum config_parsed config_ports_parse(const char *text, struct port_range *field
 }
 
 enum config_parsed config_listen_add(const char *text, struct netaddr **v, size_t *n,
-				     struct config_why *why)
+                                     struct config_why *why)
 {
 	struct netaddr *grown;
 	struct netaddr a;
@@ -168,12 +168,13 @@ static enum config_parsed wrong_network(const char *text, struct config_why *why
 		return config_wrong(why, "is not a network (like 192.0.2.0/24 or 2001:db8::/32)");
 	if (bits > (host.family == AF_INET ? 32 : 128))
 		return config_wrong(why, "is not a network: the prefix is longer than the address");
-	return config_wrong(why, "is not a network: bits of the address behind the first %lld are set",
-			    (long long)bits);
+	return config_wrong(why,
+	                    "is not a network: bits of the address behind the first %lld are set",
+	                    (long long)bits);
 }
 
 enum config_parsed config_networks_add(const char *text, struct netblock **v, size_t *n,
-				       struct config_why *why)
+                                       struct config_why *why)
 {
 	struct netblock *grown;
 	struct netblock net;

@@ -5,23 +5,24 @@
  */
 #include "sallyport/config_build.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* --- places and names for messages --------------------------------------------- */
 
 struct config_position config_build_place(const struct config_build *build,
-					  enum config_section_id id, size_t i)
+                                          enum config_section_id id, size_t i)
 {
 	struct cfg_t *section = config_tree_section(build->tree.root, id, i);
 
-	return section != NULL ? config_tree_section_place(&build->tree, section) :
-				 (struct config_position){ 0, 0 };
+	return section != NULL ? config_tree_section_place(&build->tree, section)
+	                       : (struct config_position){ 0, 0 };
 }
 
 struct config_position config_build_value_place(const struct config_build *build,
-						enum config_section_id id, size_t i,
-						const char *key, size_t value)
+                                                enum config_section_id id, size_t i,
+                                                const char *key, size_t value)
 {
 	struct cfg_t *section = config_tree_section(build->tree.root, id, i);
 
@@ -29,20 +30,29 @@ struct config_position config_build_value_place(const struct config_build *build
 }
 
 struct config_position config_build_server_place(const struct config_build *build, size_t pool,
-						 size_t server, const char *key)
+                                                 size_t server, const char *key)
 {
 	struct cfg_t *section = config_tree_section(build->tree.root, SECTION_POOL, pool);
 
 	section = config_tree_section(section, SECTION_SERVER, server);
-	return config_tree_value_place(&build->tree, section, config_key_find(SECTION_SERVER, key), 0);
+	return config_tree_value_place(&build->tree, section, config_key_find(SECTION_SERVER, key),
+	                               0);
 }
 
 const char *config_build_label(const struct config_build *build, enum config_section_id id,
-			       const char *key)
+                               const char *key)
 {
 	const struct config_key *row = config_key_find(id, key);
 
 	return build->command_line && row->option != NULL ? row->option : row->name;
+}
+
+struct config_label config_section_label(enum config_section_id id, const char *name)
+{
+	struct config_label label;
+
+	snprintf(label.text, sizeof(label.text), "%.20s %.40s", config_section_row(id)->name, name);
+	return label;
 }
 
 /* --- values ---------------------------------------------------------------------- */
@@ -57,8 +67,8 @@ static size_t strings_n(char *const *strings)
 }
 
 /* Parses one text into the key's field of `structure`. */
-static enum config_parsed parse_into(const struct config_key *key, const char *text, void *structure,
-				     struct config_why *why)
+static enum config_parsed parse_into(const struct config_key *key, const char *text,
+                                     void *structure, struct config_why *why)
 {
 	char *field = (char *)structure + key->offset;
 	size_t n;
@@ -69,7 +79,8 @@ static enum config_parsed parse_into(const struct config_key *key, const char *t
 	}
 	if (config_kind_is_list(key->kind))
 		return config_value_parse(key->kind, &key->range, text, field,
-					  (size_t *)(void *)((char *)structure + key->count_offset), why);
+		                          (size_t *)(void *)((char *)structure + key->count_offset),
+		                          why);
 	return config_value_parse(key->kind, &key->range, text, field, NULL, why);
 }
 
@@ -87,7 +98,7 @@ static void build_default(struct config_build *build, const struct config_key *k
 }
 
 static void build_key(struct config_build *build, const struct config_key *key,
-		      struct cfg_t *section, void *structure)
+                      struct cfg_t *section, void *structure)
 {
 	size_t n = section != NULL ? config_tree_values_n(section, key) : 0;
 
@@ -101,10 +112,10 @@ static void build_key(struct config_build *build, const struct config_key *key,
 		case CONFIG_PARSED:
 			break;
 		case CONFIG_WRONG:
-			config_error(build->report,
-				     config_tree_value_place(&build->tree, section, key, i),
-				     build->command_line && key->option != NULL ? key->option : key->name,
-				     "\"%s\" %s", config_quote(text).text, why.text);
+			config_error(
+			    build->report, config_tree_value_place(&build->tree, section, key, i),
+			    build->command_line && key->option != NULL ? key->option : key->name,
+			    "\"%s\" %s", config_quote(text).text, why.text);
 			build_default(build, key, structure);
 			break;
 		case CONFIG_NO_MEMORY:
@@ -116,7 +127,7 @@ static void build_key(struct config_build *build, const struct config_key *key,
 
 /* `section` may be NULL: everything at its default. */
 static void build_section(struct config_build *build, enum config_section_id id,
-			  struct cfg_t *section, void *structure)
+                          struct cfg_t *section, void *structure)
 {
 	for (size_t i = 0; i < config_keys_n; i++) {
 		if (config_keys[i].section == id)
@@ -138,22 +149,36 @@ static void *make_array(struct config_build *build, size_t *n, size_t size)
 	return array;
 }
 
+static void build_certificates(struct config_build *build, struct listener_tls *tls,
+                               struct cfg_t *section)
+{
+	tls->more_n = config_tree_sections_n(section, SECTION_CERTIFICATE);
+	tls->more = make_array(build, &tls->more_n, sizeof(*tls->more));
+	for (size_t i = 0; i < tls->more_n; i++) {
+		struct cfg_t *more = config_tree_section(section, SECTION_CERTIFICATE, i);
+
+		sp_copy(tls->more[i].name, NAME_MAX_LEN, config_tree_name(more));
+		build_section(build, SECTION_CERTIFICATE, more, &tls->more[i]);
+	}
+}
+
 static void build_listeners(struct config_build *build)
 {
 	struct config *config = build->config;
 
 	config->listeners_n = config_tree_sections_n(build->tree.root, SECTION_LISTENER);
-	config->listeners =
-	    make_array(build, &config->listeners_n, sizeof(*config->listeners));
+	config->listeners = make_array(build, &config->listeners_n, sizeof(*config->listeners));
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		struct cfg_t *section = config_tree_section(build->tree.root, SECTION_LISTENER, i);
 
 		sp_copy(config->listeners[i].name, NAME_MAX_LEN, config_tree_name(section));
 		build_section(build, SECTION_LISTENER, section, &config->listeners[i]);
+		build_certificates(build, &config->listeners[i].tls, section);
 	}
 }
 
-static void build_servers(struct config_build *build, struct pool_config *pool, struct cfg_t *section)
+static void build_servers(struct config_build *build, struct pool_config *pool,
+                          struct cfg_t *section)
 {
 	pool->servers_n = config_tree_sections_n(section, SECTION_SERVER);
 	pool->servers = make_array(build, &pool->servers_n, sizeof(*pool->servers));
@@ -239,6 +264,11 @@ static void derive(struct config *config)
 	}
 	for (size_t i = 0; i < config->listeners_n; i++)
 		config->listeners[i].policy = policy;
+	for (size_t i = 0; i < config->pools_n; i++) {
+		/* A client that has not said who it is must not take a place that others wait for. */
+		for (size_t j = 0; j < config->pools[i].servers_n; j++)
+			config->pools[i].early_connect &= config->pools[i].servers[j].max_sessions == 0;
+	}
 	for (size_t i = 0; i < config->routes_n; i++)
 		config->routes_use_time |= config->routes[i].times_n > 0;
 }
@@ -249,7 +279,8 @@ void config_build_all(struct config_build *build)
 	struct cfg_t *root = build->tree.root;
 
 	build_section(build, SECTION_ROOT, root, config);
-	build_section(build, SECTION_ADMIN, config_tree_section(root, SECTION_ADMIN, 0), &config->admin);
+	build_section(build, SECTION_ADMIN, config_tree_section(root, SECTION_ADMIN, 0),
+	              &config->admin);
 	build_section(build, SECTION_LOG, config_tree_section(root, SECTION_LOG, 0), &config->log);
 	build_listeners(build);
 	build_pools(build);
@@ -283,8 +314,10 @@ static void free_strings(char **strings)
 static void free_pools(struct config *config)
 {
 	for (size_t i = 0; i < config->pools_n; i++) {
-		for (size_t j = 0; j < config->pools[i].servers_n; j++)
+		for (size_t j = 0; j < config->pools[i].servers_n; j++) {
 			free(config->pools[i].servers[j].host);
+			config_tls_free_server(&config->pools[i].servers[j].tls);
+		}
 		free(config->pools[i].servers);
 	}
 	free(config->pools);
@@ -300,6 +333,7 @@ void config_free(struct config **config_p)
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		free(config->listeners[i].binds);
 		free(config->listeners[i].greeting);
+		config_tls_free_listener(&config->listeners[i].tls);
 	}
 	free(config->listeners);
 	free_pools(config);

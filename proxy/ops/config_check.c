@@ -39,7 +39,7 @@ static const char *policy_name(const struct config *config, size_t i)
 }
 
 static bool find_name(const struct config *config, const struct names *names, const char *name,
-		      size_t *index)
+                      size_t *index)
 {
 	for (size_t i = 0; i < names->n; i++) {
 		if (strcmp(names->name(config, i), name) == 0) {
@@ -52,7 +52,7 @@ static bool find_name(const struct config *config, const struct names *names, co
 
 /* Complains that there is no `what` of this name, and says which one there is. */
 static void unknown_name(struct config_build *build, const struct names *names, const char *name,
-			 struct config_position at, const char *key, const char *what)
+                         struct config_position at, const char *key, const char *what)
 {
 	struct config_nearest nearest = config_nearest_start(name);
 	struct config_text known = { 0 };
@@ -66,14 +66,16 @@ static void unknown_name(struct config_build *build, const struct names *names, 
 		config_text_add(&known, "%s%s", known.n > 0 ? ", " : "", there);
 	}
 	if (nearest.best != NULL)
-		config_error(build->report, at, key, "\"%s\" is not the name of a %s (did you mean %s?)",
-			     name, what, nearest.best);
+		config_error(build->report, at, key,
+		             "\"%s\" is not the name of a %s (did you mean %s?)", name, what,
+		             nearest.best);
 	else if (known.n > 0)
-		config_error(build->report, at, key, "\"%s\" is not the name of a %s (there are: %s)",
-			     name, what, config_text_get(&known));
+		config_error(build->report, at, key,
+		             "\"%s\" is not the name of a %s (there are: %s)", name, what,
+		             config_text_get(&known));
 	else
 		config_error(build->report, at, key,
-			     "\"%s\" is not the name of a %s (there is none)", name, what);
+		             "\"%s\" is not the name of a %s (there is none)", name, what);
 	config_text_fini(&known);
 }
 
@@ -86,10 +88,18 @@ static void resolve_listeners(struct config_build *build, size_t i)
 
 	for (size_t j = 0; listeners != NULL && listeners[j] != NULL; j++) {
 		if (!find_name(config, &names, listeners[j], &index))
-			unknown_name(build, &names, listeners[j],
-				     config_build_value_place(build, SECTION_ROUTE, i, "listeners", j),
-				     "listeners", "listener");
+			unknown_name(
+			    build, &names, listeners[j],
+			    config_build_value_place(build, SECTION_ROUTE, i, "listeners", j),
+			    "listeners", "listener");
 	}
+}
+
+/* Did the file say this of the route, whether rightly or not? */
+static bool route_says(const struct config_build *build, size_t i, const char *key)
+{
+	return config_tree_values_n(config_tree_section(build->tree.root, SECTION_ROUTE, i),
+	                            config_key_find(SECTION_ROUTE, key)) > 0;
 }
 
 static void resolve_pool(struct config_build *build, size_t i)
@@ -99,20 +109,10 @@ static void resolve_pool(struct config_build *build, size_t i)
 	const char *pool = build->routes[i].pool;
 	struct config_position at = config_build_value_place(build, SECTION_ROUTE, i, "pool", 0);
 
-	if (config->routes[i].reject) {
-		if (pool != NULL)
-			config_error(build->report, at, "pool", "means nothing beside reject = yes");
-		return;
-	}
-	if (pool == NULL) {
-		struct cfg_t *section = config_tree_section(build->tree.root, SECTION_ROUTE, i);
-
-		/* Given, and not a name: that has been said. */
-		if (config_tree_values_n(section, config_key_find(SECTION_ROUTE, "pool")) == 0)
-			config_error(build->report, at, "route", "pool is missing (or reject = yes)");
-		return;
-	}
-	if (config->pools_n > 0 && !find_name(config, &names, pool, &config->routes[i].pool))
+	if (!route_says(build, i, "pool"))
+		config_error(build->report, at, "route", "pool is missing (or reject = yes)");
+	else if (pool != NULL && config->pools_n > 0 &&
+	         !find_name(config, &names, pool, &config->routes[i].pool))
 		unknown_name(build, &names, pool, at, "pool", "pool");
 }
 
@@ -121,13 +121,31 @@ static void resolve_policy(struct config_build *build, size_t i)
 	const struct config *config = build->config;
 	const struct names names = { config->policies_n, policy_name };
 	const char *policy = build->routes[i].policy;
-	struct config_position at = config_build_value_place(build, SECTION_ROUTE, i, "policy", 0);
 
-	if (config->routes[i].reject && policy != NULL)
-		config_error(build->report, at, "policy", "means nothing beside reject = yes");
-	else if (!find_name(config, &names, policy != NULL ? policy : CONFIG_DEFAULT_POLICY,
-			    &config->routes[i].policy))
-		unknown_name(build, &names, policy, at, "policy", "policy");
+	if (policy != NULL && !find_name(config, &names, policy, &config->routes[i].policy))
+		unknown_name(build, &names, policy,
+		             config_build_value_place(build, SECTION_ROUTE, i, "policy", 0),
+		             "policy", "policy");
+}
+
+static void refuse_beside_reject(struct config_build *build, size_t i, const char *key)
+{
+	if (route_says(build, i, key))
+		config_error(build->report,
+		             config_build_value_place(build, SECTION_ROUTE, i, key, 0), key,
+		             "means nothing beside reject = yes");
+}
+
+static void resolve_route(struct config_build *build, size_t i)
+{
+	resolve_listeners(build, i);
+	if (build->config->routes[i].reject) {
+		refuse_beside_reject(build, i, "pool");
+		refuse_beside_reject(build, i, "policy");
+	} else {
+		resolve_pool(build, i);
+		resolve_policy(build, i);
+	}
 }
 
 /* --- what must be there -------------------------------------------------------- */
@@ -141,12 +159,14 @@ static void check_pools(struct config_build *build)
 		struct config_position at = config_build_place(build, SECTION_POOL, i);
 
 		if (pool->servers_n == 0)
-			config_error(build->report, at, "pool",
-				     "%s has no server: server NAME { address = \"...\" }",
-				     pool->name);
+			config_error(build->report, at,
+			             config_section_label(SECTION_POOL, pool->name).text,
+			             "there is no server: server NAME { address = \"...\" }");
 		if (pool->servers_n > POOL_SERVERS_MAX)
-			config_error(build->report, at, "pool", "%s has %zu servers (at most %d)",
-				     pool->name, pool->servers_n, POOL_SERVERS_MAX);
+			config_error(build->report, at,
+			             config_section_label(SECTION_POOL, pool->name).text,
+			             "there are %zu servers (at most %d)", pool->servers_n,
+			             POOL_SERVERS_MAX);
 	}
 }
 
@@ -154,8 +174,12 @@ static void check_pools(struct config_build *build)
 static void imply_route(struct config_build *build)
 {
 	struct config *config = build->config;
+	const struct names names = { config->policies_n, policy_name };
+	size_t policy;
 
-	config->routes[0] = (struct route_rule){ .pool = 0 };
+	if (!find_name(config, &names, CONFIG_DEFAULT_POLICY, &policy))
+		return; /* there was no memory for it */
+	config->routes[0] = (struct route_rule){ .pool = 0, .policy = policy };
 	build->routes[0] = (struct config_references){ NULL, NULL };
 	config->routes_n = 1;
 	config->route_implied = true;
@@ -178,10 +202,10 @@ static void check_existence(struct config_build *build)
 
 	if (config->listeners_n == 0)
 		config_error(build->report, whole_file, "listener",
-			     "there is none: listener NAME { bind = \"0.0.0.0:21\" }");
+		             "there is none: listener NAME { bind = \"0.0.0.0:21\" }");
 	if (config->pools_n == 0)
 		config_error(build->report, whole_file, "pool",
-			     "there is none: pool NAME { server NAME { address = \"...\" } }");
+		             "there is none: pool NAME { server NAME { address = \"...\" } }");
 	check_pools(build);
 	if (config->routes_n > 0 || config->pools_n == 0)
 		return;
@@ -189,8 +213,8 @@ static void check_existence(struct config_build *build)
 		imply_route(build);
 	else
 		config_error(build->report, whole_file, "route",
-			     "there is none, but there are %zu pools: route { pool = %s }",
-			     pools, config->pools[0].name);
+		             "there is none, but there are %zu pools: route { pool = %s }", pools,
+		             config->pools[0].name);
 }
 
 /* --- what is of no use ----------------------------------------------------------- */
@@ -276,10 +300,11 @@ static void check_reachable(struct config_build *build, size_t later)
 	for (size_t i = 0; i < later; i++) {
 		if (!rule_covers(&config->routes[i], &config->routes[later]))
 			continue;
-		config_warning(build->report, at, "route",
-			       "never matches: all that it is about goes to the route in %s",
-			       config_place(build->report, config_build_place(build, SECTION_ROUTE, i),
-					    at).text);
+		config_warning(
+		    build->report, at, "route",
+		    "never matches: all that it is about goes to the route in %s",
+		    config_place(build->report, config_build_place(build, SECTION_ROUTE, i), at)
+			.text);
 		return;
 	}
 }
@@ -287,21 +312,59 @@ static void check_reachable(struct config_build *build, size_t later)
 static bool listener_has_route(const struct config *config, const char *name)
 {
 	for (size_t i = 0; i < config->routes_n; i++) {
-		if (config->routes[i].listeners == NULL || has_string(config->routes[i].listeners, name))
+		if (config->routes[i].listeners == NULL ||
+		    has_string(config->routes[i].listeners, name))
 			return true;
 	}
 	return false;
 }
 
-static bool is_routed_to(const struct config *config, size_t index, bool pool)
+static bool is_pool_used(const struct config *config, size_t pool)
 {
 	for (size_t i = 0; i < config->routes_n; i++) {
-		const struct route_rule *rule = &config->routes[i];
-
-		if (!rule->reject && (pool ? rule->pool : rule->policy) == index)
+		if (!config->routes[i].reject && config->routes[i].pool == pool)
 			return true;
 	}
 	return false;
+}
+
+static bool is_policy_used(const struct config *config, size_t policy)
+{
+	for (size_t i = 0; i < config->routes_n; i++) {
+		if (!config->routes[i].reject && config->routes[i].policy == policy)
+			return true;
+	}
+	return strcmp(config->policies[policy].name, CONFIG_DEFAULT_POLICY) == 0;
+}
+
+static void warn_unused(struct config_build *build, enum config_section_id id, size_t i,
+                        const char *name, const char *what)
+{
+	config_warning(build->report, config_build_place(build, id, i),
+	               config_section_label(id, name).text, "%s", what);
+}
+
+/* early_connect was asked for and switched off again: see config_build_all(). */
+static void check_early(struct config_build *build, size_t i)
+{
+	const struct config_key *key = config_key_find(SECTION_POOL, "early_connect");
+	struct cfg_t *section = config_tree_section(build->tree.root, SECTION_POOL, i);
+	const struct pool_config *pool = &build->config->pools[i];
+	struct config_why why;
+	bool wanted = false;
+
+	if (config_tree_values_n(section, key) == 0 || pool->early_connect ||
+	    config_value_parse(key->kind, &key->range, config_tree_value(section, key, 0), &wanted,
+	                       NULL, &why) != CONFIG_PARSED)
+		return;
+	for (size_t j = 0; j < pool->servers_n && wanted; j++) {
+		if (pool->servers[j].max_sessions == 0)
+			continue;
+		config_warning(
+		    build->report, config_build_value_place(build, SECTION_POOL, i, key->name, 0),
+		    key->name, "has no effect: server %s has max_sessions", pool->servers[j].name);
+		return;
+	}
 }
 
 static void check_use(struct config_build *build)
@@ -312,21 +375,19 @@ static void check_use(struct config_build *build)
 		check_reachable(build, i);
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		if (!listener_has_route(config, config->listeners[i].name))
-			config_warning(build->report, config_build_place(build, SECTION_LISTENER, i),
-				       "listener", "%s: no route is about it; all logons are refused",
-				       config->listeners[i].name);
+			warn_unused(build, SECTION_LISTENER, i, config->listeners[i].name,
+			            "no route is about it: all logons are refused");
 	}
 	for (size_t i = 0; i < config->pools_n; i++) {
-		if (!is_routed_to(config, i, true))
-			config_warning(build->report, config_build_place(build, SECTION_POOL, i), "pool",
-				       "%s: no route leads to it", config->pools[i].name);
+		check_early(build, i);
+		if (!is_pool_used(config, i))
+			warn_unused(build, SECTION_POOL, i, config->pools[i].name,
+			            "no route leads to it");
 	}
 	for (size_t i = 0; i < config->policies_n; i++) {
-		const char *name = config->policies[i].name;
-
-		if (strcmp(name, CONFIG_DEFAULT_POLICY) != 0 && !is_routed_to(config, i, false))
-			config_warning(build->report, config_build_place(build, SECTION_POLICY, i),
-				       "policy", "%s: no route uses it", name);
+		if (!is_policy_used(config, i))
+			warn_unused(build, SECTION_POLICY, i, config->policies[i].name,
+			            "no route uses it");
 	}
 }
 
@@ -341,39 +402,31 @@ static void check_log(struct config_build *build)
 	char *directory;
 
 	if (log->file[0] == '\0' && !log->syslog)
-		config_warning(build->report, at, "log", "neither file nor syslog: events are lost");
+		config_warning(build->report, at, "log",
+		               "neither file nor syslog: events are lost");
 	if (slash == NULL || slash == log->file)
 		return;
 	directory = config_copy_n(log->file, (size_t)(slash - log->file));
 	if (directory == NULL)
 		build->report->no_memory = true;
 	else if (stat(directory, &st) != 0)
-		config_warning(build->report, at, "file", "\"%s\": %s", config_quote(directory).text,
-			       strerror(errno));
+		config_warning(build->report, at, "file", "\"%s\": %s",
+		               config_quote(directory).text, strerror(errno));
 	else if (!S_ISDIR(st.st_mode))
 		config_warning(build->report, at, "file", "\"%s\" is not a directory",
-			       config_quote(directory).text);
+		               config_quote(directory).text);
 	free(directory);
 }
 
 void config_check_all(struct config_build *build)
 {
 	check_existence(build);
-	for (size_t i = 0; i < build->config->routes_n && !build->config->route_implied; i++) {
-		resolve_listeners(build, i);
-		resolve_pool(build, i);
-		resolve_policy(build, i);
-	}
-	if (build->config->route_implied) {
-		const struct names names = { build->config->policies_n, policy_name };
-		bool found = find_name(build->config, &names, CONFIG_DEFAULT_POLICY,
-				       &build->config->routes[0].policy);
-
-		SP_ASSERT(found);
-	}
+	for (size_t i = 0; i < build->config->routes_n && !build->config->route_implied; i++)
+		resolve_route(build, i);
 	check_log(build);
 	config_check_net(build);
 	config_check_policies(build);
+	config_check_tls(build);
 	/* Of what use things are can be said only when they are right. */
 	if (config_report_is_clean(build->report))
 		check_use(build);

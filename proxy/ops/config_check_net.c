@@ -31,7 +31,7 @@ static bool addresses_meet(const struct netaddr *a, const struct netaddr *b)
 
 /* The first address that both listeners have, as the second one writes it; NULL: none. */
 static const struct netaddr *common_address(const struct listener_config *a,
-					    const struct listener_config *b)
+                                            const struct listener_config *b)
 {
 	for (size_t i = 0; i < a->binds_n; i++) {
 		for (size_t j = 0; j < b->binds_n; j++) {
@@ -42,7 +42,8 @@ static const struct netaddr *common_address(const struct listener_config *a,
 	return NULL;
 }
 
-static void check_bind_pair(struct config_build *build, struct bind_ref first, struct bind_ref second)
+static void check_bind_pair(struct config_build *build, struct bind_ref first,
+                            struct bind_ref second)
 {
 	struct config_position at = bind_place(build, second);
 	struct config_place place = config_place(build->report, bind_place(build, first), at);
@@ -56,14 +57,14 @@ static void check_bind_pair(struct config_build *build, struct bind_ref first, s
 		if (build->command_line)
 			config_error(build->report, at, label, "\"%s\" is given twice", text);
 		else
-			config_error(build->report, at, label, "\"%s\" is there already in %s", text,
-				     place.text);
+			config_error(build->report, at, label, "\"%s\" is there already in %s",
+			             text, place.text);
 	} else if (addresses_meet(first.address, second.address) && !build->command_line &&
-		   first.listener != second.listener) {
+	           first.listener != second.listener) {
 		config_warning(build->report, at, label,
-			       "\"%s\" and the address in %s overlap: clients get the listener "
-			       "whose address is the more exact one",
-			       text, place.text);
+		               "\"%s\" and the address in %s overlap: clients get the listener "
+		               "whose address is the more exact one",
+		               text, place.text);
 	}
 }
 
@@ -80,8 +81,9 @@ static void check_binds(struct config_build *build)
 
 				for (size_t b = 0; b < n; b++)
 					check_bind_pair(build,
-							(struct bind_ref){ j, b, &config->listeners[j].binds[b] },
-							second);
+					                (struct bind_ref){
+							    j, b, &config->listeners[j].binds[b] },
+					                second);
 			}
 		}
 	}
@@ -110,10 +112,10 @@ static void check_ranges_pair(struct config_build *build, size_t i, size_t j)
 		return;
 	at = ports_place(build, j);
 	config_error(build->report, at, "passive_ports",
-		     "%u-%u overlaps %u-%u of listener %s (%s), and both have the address %s",
-		     (unsigned)b->first, (unsigned)b->last, (unsigned)a->first, (unsigned)a->last,
-		     first->name, config_place(build->report, ports_place(build, i), at).text,
-		     netaddr_format_host(common, text));
+	             "%u-%u overlaps %u-%u of listener %s (%s), and both have the address %s",
+	             (unsigned)b->first, (unsigned)b->last, (unsigned)a->first, (unsigned)a->last,
+	             first->name, config_place(build->report, ports_place(build, i), at).text,
+	             netaddr_format_host(common, text));
 }
 
 /* A port that clients connect to and that passive data connections may want. */
@@ -131,9 +133,9 @@ static void check_bind_in_range(struct config_build *build, size_t owner, struct
 		if (!addresses_meet(&listener->binds[i], bind.address))
 			continue;
 		config_error(build->report, at, "bind",
-			     "\"%s\": the port is within passive_ports of listener %s (%s)",
-			     netaddr_format(bind.address, text), listener->name,
-			     config_place(build->report, ports_place(build, owner), at).text);
+		             "\"%s\": the port is within passive_ports of listener %s (%s)",
+		             netaddr_format(bind.address, text), listener->name,
+		             config_place(build->report, ports_place(build, owner), at).text);
 		return;
 	}
 }
@@ -150,7 +152,7 @@ static void check_ranges(struct config_build *build)
 
 			for (size_t b = 0; b < other->binds_n; b++)
 				check_bind_in_range(build, i,
-						    (struct bind_ref){ j, b, &other->binds[b] });
+				                    (struct bind_ref){ j, b, &other->binds[b] });
 		}
 	}
 }
@@ -169,15 +171,16 @@ static void check_announced(struct config_build *build)
 		    !netaddr_is_private(&listener->passive_address))
 			continue;
 		for (size_t b = 0; b < listener->binds_n; b++) {
-			if (netaddr_is_any(&listener->binds[b]) || netaddr_is_private(&listener->binds[b]))
+			if (netaddr_is_any(&listener->binds[b]) ||
+			    netaddr_is_private(&listener->binds[b]))
 				continue;
 			config_warning(build->report,
-				       config_build_value_place(build, SECTION_LISTENER, i,
-								"passive_address", 0),
-				       "passive_address",
-				       "\"%s\" is a private address, but %s is a public one",
-				       netaddr_format_host(&listener->passive_address, announced),
-				       netaddr_format_host(&listener->binds[b], text));
+			               config_build_value_place(build, SECTION_LISTENER, i,
+			                                        "passive_address", 0),
+			               "passive_address",
+			               "\"%s\" is a private address, but %s is a public one",
+			               netaddr_format_host(&listener->passive_address, announced),
+			               netaddr_format_host(&listener->binds[b], text));
 			break;
 		}
 	}
@@ -189,7 +192,8 @@ static bool is_own_bind(const struct netaddr *server, const struct netaddr *bind
 	if (netaddr_port(server) != netaddr_port(bind))
 		return false;
 	return netaddr_same_host(server, bind) ||
-	       (server->family == bind->family && netaddr_is_any(bind) && netaddr_is_loopback(server));
+	       (server->family == bind->family && netaddr_is_any(bind) &&
+	        netaddr_is_loopback(server));
 }
 
 static void check_loop(struct config_build *build, size_t pool, size_t server)
@@ -203,10 +207,11 @@ static void check_loop(struct config_build *build, size_t pool, size_t server)
 		for (size_t b = 0; b < config->listeners[i].binds_n; b++) {
 			if (!is_own_bind(&s->address, &config->listeners[i].binds[b]))
 				continue;
-			config_error(build->report,
-				     config_build_server_place(build, pool, server, "address"), label,
-				     "\"%s\" is an address of listener %s: logons would come back to it",
-				     netaddr_format(&s->address, text), config->listeners[i].name);
+			config_error(
+			    build->report,
+			    config_build_server_place(build, pool, server, "address"), label,
+			    "\"%s\" is an address of listener %s: logons would come back to it",
+			    netaddr_format(&s->address, text), config->listeners[i].name);
 			return;
 		}
 	}
@@ -222,8 +227,9 @@ static void check_same_server(struct config_build *build, size_t pool, size_t se
 		if (servers[i].host == NULL || servers[i].port != s->port ||
 		    strcasecmp(servers[i].host, s->host) != 0)
 			continue;
-		config_warning(build->report, at, config_build_label(build, SECTION_SERVER, "address"),
-			       "server %s of the pool has the same address", servers[i].name);
+		config_warning(build->report, at,
+		               config_build_label(build, SECTION_SERVER, "address"),
+		               "server %s of the pool has the same address", servers[i].name);
 		return;
 	}
 }

@@ -21,17 +21,18 @@ static void check_verbs(struct config_build *build, size_t i, char *const *list,
 	const struct policy *policy = &build->config->policies[i];
 
 	for (size_t j = 0; list != NULL && list[j] != NULL; j++) {
-		struct config_position at = config_build_value_place(build, SECTION_POLICY, i, key, j);
+		struct config_position at =
+		    config_build_value_place(build, SECTION_POLICY, i, key, j);
 		struct config_nearest nearest = config_nearest_start(list[j]);
 
 		if (policy->pass_unknown_commands || verb_find(span_of(list[j])) != VERB_UNKNOWN)
 			continue;
 		for (int v = 0; v < VERB_COUNT; v++)
 			config_nearest_offer(&nearest, verb_row((enum verb)v)->name);
-		config_error(build->report, at, key, "\"%s\" is not a known FTP command%s%s%s", list[j],
-			     nearest.best != NULL ? " (did you mean " : "",
-			     nearest.best != NULL ? nearest.best : "",
-			     nearest.best != NULL ? "?)" : "");
+		config_error(build->report, at, key, "\"%s\" is not a known FTP command%s%s%s",
+		             list[j], nearest.best != NULL ? " (did you mean " : "",
+		             nearest.best != NULL ? nearest.best : "",
+		             nearest.best != NULL ? "?)" : "");
 	}
 }
 
@@ -46,14 +47,14 @@ static void check_denied(struct config_build *build, size_t i)
 
 		if (strcmp(denied[j], "QUIT") == 0)
 			config_error(build->report, at, "deny_commands",
-				     "\"QUIT\" cannot be denied: a client may always leave");
+			             "\"QUIT\" cannot be denied: a client may always leave");
 		else if (strcmp(denied[j], "USER") == 0 || strcmp(denied[j], "PASS") == 0)
 			config_error(build->report, at, "deny_commands",
-				     "\"%s\" is what a logon is made of: nobody could log on",
-				     denied[j]);
+			             "\"%s\" is what a logon is made of: nobody could log on",
+			             denied[j]);
 		else if (has_verb(policy->allow_commands, denied[j]))
 			config_warning(build->report, at, "deny_commands",
-				       "\"%s\" is in allow_commands too: it is refused", denied[j]);
+			               "\"%s\" is in allow_commands too: it is refused", denied[j]);
 	}
 }
 
@@ -73,11 +74,12 @@ static void check_allowed(struct config_build *build, size_t i)
 
 		if (row->action != VERB_ACTION_DOWN && row->action != VERB_ACTION_UP)
 			continue;
-		config_warning(build->report,
-			       config_build_value_place(build, SECTION_POLICY, i, "allow_commands", j),
-			       "allow_commands",
-			       "\"%s\" needs a data connection: allow EPSV and PASV (or EPRT and PORT)",
-			       allowed[j]);
+		config_warning(
+		    build->report,
+		    config_build_value_place(build, SECTION_POLICY, i, "allow_commands", j),
+		    "allow_commands",
+		    "\"%s\" needs a data connection: allow EPSV and PASV (or EPRT and PORT)",
+		    allowed[j]);
 		return;
 	}
 }
@@ -91,13 +93,13 @@ static void check_logon_clocks(struct config_build *build, const struct route_ru
 	int64_t login_ms = policy->timeouts.login_timeout;
 
 	if (pool->queue_timeout_ms >= login_ms && pool->queue_timeout_ms > 0)
-		config_warning(build->report,
-			       config_build_value_place(build, SECTION_POOL, rule->pool,
-							"queue_timeout", 0),
-			       "queue_timeout",
-			       "%s is not less than login_timeout of policy %s (%s), which comes first",
-			       config_duration_show(pool->queue_timeout_ms).text, policy->name,
-			       config_duration_show(login_ms).text);
+		config_warning(
+		    build->report,
+		    config_build_value_place(build, SECTION_POOL, rule->pool, "queue_timeout", 0),
+		    "queue_timeout",
+		    "%s is not less than login_timeout of policy %s (%s), which comes first",
+		    config_duration_show(pool->queue_timeout_ms).text, policy->name,
+		    config_duration_show(login_ms).text);
 }
 
 static bool seen_before(const struct config *config, size_t i)
@@ -115,12 +117,13 @@ static void check_connect(struct config_build *build, size_t i)
 	const struct timeouts *t = &build->config->policies[i].timeouts;
 
 	if (t->connect_timeout >= t->login_timeout)
-		config_warning(build->report,
-			       config_build_value_place(build, SECTION_POLICY, i, "connect_timeout", 0),
-			       "connect_timeout",
-			       "%s is not less than login_timeout (%s): no second server is ever tried",
-			       config_duration_show(t->connect_timeout).text,
-			       config_duration_show(t->login_timeout).text);
+		config_warning(
+		    build->report,
+		    config_build_value_place(build, SECTION_POLICY, i, "connect_timeout", 0),
+		    "connect_timeout",
+		    "%s is not less than login_timeout (%s): no second server is ever tried",
+		    config_duration_show(t->connect_timeout).text,
+		    config_duration_show(t->login_timeout).text);
 }
 
 void config_check_policies(struct config_build *build)

@@ -53,7 +53,8 @@ static void explain_process(struct speaker *s)
 	if (config->max_sessions == 0)
 		ADD(s, "    as many sessions as there are descriptors for");
 	else
-		ADD(s, "    at most %u session%s", config->max_sessions, plural(config->max_sessions));
+		ADD(s, "    at most %u session%s", config->max_sessions,
+		    plural(config->max_sessions));
 	end_line(s);
 	if (config->drain_timeout_ms == 0)
 		ADD(s, "    when it is stopped: transfers are cut at once");
@@ -111,6 +112,8 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 		    netaddr_format_host(&listener->passive_address, text));
 	if (ports->first == 0)
 		ADD(s, ", any port");
+	else if (ports_n == 1)
+		ADD(s, ", port %u (one at a time)", (unsigned)ports->first);
 	else
 		ADD(s, ", ports %u-%u (%u at the same time)", (unsigned)ports->first,
 		    (unsigned)ports->last, ports_n);
@@ -160,7 +163,7 @@ static void explain_routes(struct speaker *s)
 static void explain_server(struct speaker *s, const struct server_config *server)
 {
 	static const char *const data[] = {
-		[DATA_AUTO] = "EPSV, or PASV where it knows no EPSV",
+		[DATA_AUTO] = "EPSV, PASV, EPRT or PORT, the first that it takes",
 		[DATA_EPSV] = "EPSV",
 		[DATA_PASV] = "PASV",
 		[DATA_PORT] = "PORT",
@@ -206,20 +209,27 @@ static void explain_pool(struct speaker *s, const struct pool_config *pool)
 		[BALANCE_HASH_SOURCE] = "by source: always the same server for a client's address",
 		[BALANCE_LEAST_RESPONSE_TIME] = "by the shortest expected wait",
 	};
-	size_t tries = pool->tries == 0 || pool->tries > pool->servers_n ? pool->servers_n : pool->tries;
+	size_t tries =
+	    pool->tries == 0 || pool->tries > pool->servers_n ? pool->servers_n : pool->tries;
 
 	end_line(s);
 	ADD(s, "Pool %s: %zu server%s", pool->name, pool->servers_n, plural(pool->servers_n));
 	if (pool->servers_n > 1)
-		ADD(s, ", chosen %s (%s)", ways[pool->balance], balance_algorithm_name(pool->balance));
+		ADD(s, ", chosen %s (%s)", ways[pool->balance],
+		    balance_algorithm_name(pool->balance));
 	end_line(s);
 	for (size_t i = 0; i < pool->servers_n; i++)
 		explain_server(s, &pool->servers[i]);
 	if (tries > 1)
-		ADD(s, "    a server that fails at logon is followed by the next, up to %zu in all", tries);
+		ADD(s, "    a server that fails at logon is followed by the next, up to %zu in all",
+		    tries);
 	else
 		ADD(s, "    a logon is tried at one server");
 	end_line(s);
+	if (pool->early_connect) {
+		ADD(s, "    a server is connected to before USER comes, where every user would get this pool");
+		end_line(s);
+	}
 	if (!has_limit(pool))
 		return;
 	if (pool->queue_timeout_ms == 0)
@@ -267,7 +277,8 @@ static bool explain_policy_use(struct speaker *s, const struct policy *policy)
 
 	ADD(s, "Policy %s: ", policy->name);
 	for (size_t i = 0; i < config->routes_n; i++) {
-		if (config->routes[i].reject || &config->policies[config->routes[i].policy] != policy)
+		if (config->routes[i].reject ||
+		    &config->policies[config->routes[i].policy] != policy)
 			continue;
 		ADD(s, "%s %zu", used++ == 0 ? "of route" : ",", i + 1);
 	}
@@ -281,7 +292,8 @@ static void explain_policy(struct speaker *s, const struct policy *policy)
 {
 	static const char *const resets[] = {
 		[IDLE_RESETS_ANY] = "any command, any byte of a transfer",
-		[IDLE_RESETS_USEFUL] = "commands that do work (not NOOP, STAT, PWD, TYPE and the like), transfers",
+		[IDLE_RESETS_USEFUL] =
+		    "commands that do work (not NOOP, STAT, PWD, TYPE and the like), transfers",
 		[IDLE_RESETS_TRANSFER] = "transfers only",
 	};
 
@@ -306,7 +318,8 @@ static void explain_policy(struct speaker *s, const struct policy *policy)
 	end_line(s);
 }
 
-void config_explain(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx)
+void config_explain(const struct config *config, void (*line)(void *ctx, const char *text),
+                    void *ctx)
 {
 	struct speaker s = { .config = config, .line = line, .ctx = ctx };
 

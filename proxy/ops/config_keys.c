@@ -9,24 +9,27 @@
 #include "sallyport/session_id.h"
 #include "sallyport/session_table.h"
 
-#define DAY_MS	 INT64_C(86400000)
-#define WEEK_MS	 (7 * DAY_MS)
-#define HOUR_MS	 INT64_C(3600000)
+#define DAY_MS INT64_C(86400000)
+#define WEEK_MS (7 * DAY_MS)
+#define HOUR_MS INT64_C(3600000)
 #define SUN_PATH_LEN 107 /* of a Unix socket's path, without the NUL */
 
 static const struct config_section sections[] = {
 	[SECTION_ROOT] = { "", SECTION_ROOT, false, false, "The file itself." },
-	[SECTION_ADMIN] = { "admin", SECTION_ROOT, false, false, "Control of the running process." },
+	[SECTION_ADMIN] = { "admin", SECTION_ROOT, false, false,
+	                    "Control of the running process." },
 	[SECTION_LOG] = { "log", SECTION_ROOT, false, false, "Where events are written." },
 	[SECTION_LISTENER] = { "listener", SECTION_ROOT, true, true,
-			       "Addresses that clients are accepted on." },
+	                       "Addresses that clients are accepted on." },
+	[SECTION_CERTIFICATE] = { "certificate_for", SECTION_LISTENER, true, true,
+	                          "A further certificate of a listener, chosen by SNI." },
 	[SECTION_POOL] = { "pool", SECTION_ROOT, true, true,
-			   "Servers among which logons are balanced." },
+	                   "Servers among which logons are balanced." },
 	[SECTION_SERVER] = { "server", SECTION_POOL, true, true, "One server of a pool." },
 	[SECTION_POLICY] = { "policy", SECTION_ROOT, true, true,
-			     "Timeouts, limits and permissions of a session." },
+	                     "Timeouts, limits and permissions of a session." },
 	[SECTION_ROUTE] = { "route", SECTION_ROOT, false, true,
-			    "Which logons get which pool and policy; the first match wins." },
+	                    "Which logons get which pool and policy; the first match wins." },
 };
 
 static const struct config_word log_formats[] = {
@@ -35,7 +38,7 @@ static const struct config_word log_formats[] = {
 	{ NULL, 0 },
 };
 static const struct config_word log_levels[] = {
-	{ "debug", LEVEL_DEBUG },     { "info", LEVEL_INFO },	{ "notice", LEVEL_NOTICE },
+	{ "debug", LEVEL_DEBUG },     { "info", LEVEL_INFO },   { "notice", LEVEL_NOTICE },
 	{ "warning", LEVEL_WARNING }, { "error", LEVEL_ERROR }, { NULL, 0 },
 };
 static const struct config_word balance_words[] = {
@@ -51,6 +54,32 @@ static const struct config_word data_words[] = {
 	{ "auto", DATA_AUTO },
 	{ "epsv", DATA_EPSV },
 	{ "pasv", DATA_PASV },
+	{ "eprt", DATA_EPRT },
+	{ "port", DATA_PORT },
+	{ "client", DATA_CLIENT },
+	{ NULL, 0 },
+};
+static const struct config_word tls_words[] = {
+	{ "none", TLS_NONE },	      { "explicit", TLS_EXPLICIT }, { "required", TLS_REQUIRED },
+	{ "implicit", TLS_IMPLICIT }, { NULL, 0 },
+};
+static const struct config_word server_tls_words[] = {
+	{ "none", SERVER_TLS_NONE },
+	{ "explicit", SERVER_TLS_EXPLICIT },
+	{ "implicit", SERVER_TLS_IMPLICIT },
+	{ "auto", SERVER_TLS_AUTO },
+	{ "client", SERVER_TLS_CLIENT },
+	{ NULL, 0 },
+};
+static const struct config_word tls_versions[] = {
+	{ "1.2", TLS_VERSION_1_2 },
+	{ "1.3", TLS_VERSION_1_3 },
+	{ NULL, 0 },
+};
+static const struct config_word client_certificate_words[] = {
+	{ "none", TLS_CLIENT_NONE },
+	{ "optional", TLS_CLIENT_OPTIONAL },
+	{ "required", TLS_CLIENT_REQUIRED },
 	{ NULL, 0 },
 };
 static const struct config_word idle_words[] = {
@@ -64,38 +93,38 @@ static const struct config_word idle_words[] = {
  * The offset of a field, refused by the compiler when the field is not of the
  * type that the row's kind writes.
  */
+// clang-format off
 #define AT(type, structure, field) \
 	(offsetof(structure, field) + 0 * sizeof(_Generic(&((structure *)0)->field, type *: 1)))
 
-#define NUMBER(sec, key, structure, field, fallback, min, max, text)                     \
-	{ sec, key, CONFIG_KIND_NUMBER, fallback, false, { min, max, NULL },             \
+#define NUMBER(sec, key, structure, field, fallback, min, max, text)                               \
+	{ sec, key, CONFIG_KIND_NUMBER, fallback, false, { min, max, NULL },                       \
 	  AT(unsigned, structure, field), 0, NULL, text }
-#define DURATION(sec, key, structure, field, fallback, min, max, text)                   \
-	{ sec, key, CONFIG_KIND_DURATION, fallback, false, { min, max, NULL },           \
+#define DURATION(sec, key, structure, field, fallback, min, max, text)                             \
+	{ sec, key, CONFIG_KIND_DURATION, fallback, false, { min, max, NULL },                     \
 	  AT(int64_t, structure, field), 0, NULL, text }
-#define BOOL(sec, key, structure, field, fallback, text)                                 \
-	{ sec, key, CONFIG_KIND_BOOL, fallback, false, { 0, 0, NULL },                   \
+#define BOOL(sec, key, structure, field, fallback, text)                                           \
+	{ sec, key, CONFIG_KIND_BOOL, fallback, false, { 0, 0, NULL },                             \
 	  AT(bool, structure, field), 0, NULL, text }
-#define WORD(sec, key, type, structure, field, fallback, words, text)                    \
-	{ sec, key, CONFIG_KIND_WORD, fallback, false, { 0, 0, words },                  \
+#define WORD(sec, key, type, structure, field, fallback, words, text)                              \
+	{ sec, key, CONFIG_KIND_WORD, fallback, false, { 0, 0, words },                            \
 	  AT(type, structure, field), 0, NULL, text }
 /* TEXT, PATH, OUTPUT */
-#define STRING(sec, key, kind, structure, field, fallback, max, text)                    \
-	{ sec, key, CONFIG_KIND_##kind, fallback, false, { 1, max, NULL },               \
+#define STRING(sec, key, kind, structure, field, fallback, max, text)                              \
+	{ sec, key, CONFIG_KIND_##kind, fallback, false, { 1, max, NULL },                         \
 	  AT(char *, structure, field), 0, NULL, text }
-#define NAME(sec, key, structure, field, text)                                           \
-	{ sec, key, CONFIG_KIND_NAME, NULL, false, { 0, 0, NULL },                       \
+#define NAME(sec, key, structure, field, fallback, text)                                           \
+	{ sec, key, CONFIG_KIND_NAME, fallback, false, { 0, 0, NULL },                             \
 	  AT(char *, structure, field), 0, NULL, text }
 /* A list of structs with its count in <field>_n. */
-#define LIST(sec, key, kind, type, structure, field, required, option, text)             \
-	{ sec, key, CONFIG_KIND_##kind, NULL, required, { 0, 0, NULL },                  \
+#define LIST(sec, key, kind, type, structure, field, required, option, text)                       \
+	{ sec, key, CONFIG_KIND_##kind, NULL, required, { 0, 0, NULL },                            \
 	  AT(type *, structure, field), AT(size_t, structure, field##_n), option, text }
 /* PATTERNS, NAMES, VERBS */
-#define STRINGS(sec, key, kind, structure, field, text)                                  \
-	{ sec, key, CONFIG_KIND_##kind, NULL, false, { 0, 0, NULL },                     \
+#define STRINGS(sec, key, kind, structure, field, text)                                            \
+	{ sec, key, CONFIG_KIND_##kind, NULL, false, { 0, 0, NULL },                               \
 	  AT(char **, structure, field), 0, NULL, text }
 
-// clang-format off
 const struct config_key config_keys[] = {
 	NUMBER(SECTION_ROOT, "workers", struct config, workers, "0", 0, SESSION_WORKERS_MAX,
 	       "Threads that serve sessions; 0: one per CPU."),
@@ -130,6 +159,40 @@ const struct config_key config_keys[] = {
 	  "Ports for the clients' passive data connections; any: what the kernel gives." },
 	BOOL(SECTION_LISTENER, "strict_eol", struct listener_config, strict_eol, "no",
 	     "Refuse command lines that end in LF without CR."),
+	WORD(SECTION_LISTENER, "tls", enum tls_mode, struct listener_config, tls.mode, "none", tls_words,
+	     "TLS with clients: explicit (AUTH TLS, if they want), required (AUTH TLS before USER), implicit."),
+	STRING(SECTION_LISTENER, "certificate", PATH, struct listener_config, tls.certificate, NULL, 4095,
+	       "PEM file: the certificate that clients see, and its chain."),
+	STRING(SECTION_LISTENER, "private_key", PATH, struct listener_config, tls.private_key, NULL, 4095,
+	       "PEM file: the key of the certificate."),
+	WORD(SECTION_LISTENER, "tls_min", enum tls_version, struct listener_config, tls.min_version, "1.2",
+	     tls_versions, "Oldest version of TLS that clients may use."),
+	STRING(SECTION_LISTENER, "tls_ciphers", TEXT, struct listener_config, tls.ciphers, NULL, 4095,
+	       "Ciphers of TLS 1.2, in OpenSSL's notation; Mozilla's intermediate list when not given."),
+	STRING(SECTION_LISTENER, "tls_ciphersuites", TEXT, struct listener_config, tls.ciphersuites, NULL, 4095,
+	       "Cipher suites of TLS 1.3, in OpenSSL's notation."),
+	STRING(SECTION_LISTENER, "tls_groups", TEXT, struct listener_config, tls.groups, NULL, 4095,
+	       "Groups of the key exchange, in order; X25519:P-256:P-384 when not given."),
+	WORD(SECTION_LISTENER, "client_certificates", enum tls_client_certificates, struct listener_config,
+	     tls.client_certificates, "none", client_certificate_words,
+	     "Whether clients are asked for a certificate, and must have one."),
+	STRING(SECTION_LISTENER, "client_ca", PATH, struct listener_config, tls.client_ca, NULL, 4095,
+	       "PEM file: the authorities that clients' certificates must come from."),
+	STRING(SECTION_LISTENER, "client_crl", PATH, struct listener_config, tls.client_crl, NULL, 4095,
+	       "PEM file: revoked certificates of these authorities."),
+	BOOL(SECTION_LISTENER, "required_data", struct listener_config, tls.required_data, "no",
+	     "Refuse transfers whose data connection is not protected (PROT P)."),
+	BOOL(SECTION_LISTENER, "require_tls_reuse", struct listener_config, tls.require_reuse, "no",
+	     "Refuse data connections that do not resume the TLS session of their control connection."),
+	BOOL(SECTION_LISTENER, "lenient_close", struct listener_config, tls.lenient_close, "no",
+	     "Take an upload that ends without close_notify for whole."),
+
+	STRINGS(SECTION_CERTIFICATE, "hosts", PATTERNS, struct certificate_config, hosts,
+		"Patterns for the names (SNI) that it is used for."),
+	STRING(SECTION_CERTIFICATE, "certificate", PATH, struct certificate_config, certificate, NULL, 4095,
+	       "PEM file: the certificate and its chain."),
+	STRING(SECTION_CERTIFICATE, "private_key", PATH, struct certificate_config, private_key, NULL, 4095,
+	       "PEM file: its key."),
 
 	WORD(SECTION_POOL, "balance", enum balance_algorithm, struct pool_config, balance, "round_robin",
 	     balance_words, "How the server of a logon is chosen."),
@@ -137,6 +200,8 @@ const struct config_key config_keys[] = {
 		 "How long a logon waits when all servers are at their max_sessions; 0: not at all."),
 	NUMBER(SECTION_POOL, "tries", struct pool_config, tries, "0", 0, BALANCE_ROWS_MAX,
 	       "Servers tried for one logon when they fail; 0: all of them."),
+	BOOL(SECTION_POOL, "early_connect", struct pool_config, early_connect, "no",
+	     "Connect to a server before USER comes, where every user would get the same route."),
 
 	{ SECTION_SERVER, "address", CONFIG_KIND_SERVER, NULL, true, { 0, 0, NULL }, 0, 0, "--server",
 	  "Address or name of the server, and its port; without a port: 21." },
@@ -145,11 +210,29 @@ const struct config_key config_keys[] = {
 	NUMBER(SECTION_SERVER, "max_sessions", struct server_config, max_sessions, "0", 0, 1000000,
 	       "Sessions at the server at the same time; 0: no limit."),
 	WORD(SECTION_SERVER, "data", enum data_mode, struct server_config, data, "auto", data_words,
-	     "How data connections with the server are made; auto: EPSV, PASV where it knows no EPSV."),
+	     "How data connections with the server are made; auto: EPSV, PASV, EPRT, PORT, the first that it takes."),
 	BOOL(SECTION_SERVER, "trust_pasv_address", struct server_config, trust_pasv_address, "no",
 	     "Connect where its reply to PASV says, even when that is another host."),
 	BOOL(SECTION_SERVER, "escape_iac", struct server_config, escape_iac, "no",
 	     "Double the byte 0xFF in commands, for a server that speaks Telnet there."),
+	WORD(SECTION_SERVER, "tls", enum server_tls, struct server_config, tls.mode, "none", server_tls_words,
+	     "TLS with the server: explicit (AUTH TLS), implicit, auto (AUTH TLS if it can), client (as the client came)."),
+	BOOL(SECTION_SERVER, "allow_plain", struct server_config, tls.allow_plain, "no",
+	     "With tls = auto: use the server in clear when it knows no TLS."),
+	BOOL(SECTION_SERVER, "tls_verify", struct server_config, tls.verify, "yes",
+	     "Verify the server's certificate: its authorities and its name."),
+	STRING(SECTION_SERVER, "tls_ca", PATH, struct server_config, tls.ca, NULL, 4095,
+	       "PEM file: the authorities that its certificate must come from; the system's when not given."),
+	STRING(SECTION_SERVER, "tls_name", TEXT, struct server_config, tls.name, NULL, 255,
+	       "The name in its certificate, and for SNI; the host of its address when not given."),
+	STRING(SECTION_SERVER, "tls_fingerprint", TEXT, struct server_config, tls.fingerprint, NULL, 128,
+	       "SHA-256 of its certificate, in hex: no other is accepted."),
+	STRING(SECTION_SERVER, "tls_certificate", PATH, struct server_config, tls.certificate, NULL, 4095,
+	       "PEM file: our certificate for the server."),
+	STRING(SECTION_SERVER, "tls_private_key", PATH, struct server_config, tls.private_key, NULL, 4095,
+	       "PEM file: the key of our certificate."),
+	WORD(SECTION_SERVER, "tls_min", enum tls_version, struct server_config, tls.min_version, "1.2",
+	     tls_versions, "Oldest version of TLS to use with the server."),
 
 #define CLOCK(id, key, default_ms, may_be_off, text)                                               \
 	DURATION(SECTION_POLICY, #key, struct policy, timeouts.key, #default_ms "ms",              \
@@ -181,15 +264,16 @@ const struct config_key config_keys[] = {
 		"Patterns for the user's name."),
 	BOOL(SECTION_ROUTE, "reject", struct config_route, rule.reject, "no",
 	     "Refuse these logons with 530; no server is touched."),
-	NAME(SECTION_ROUTE, "pool", struct config_route, pool,
+	NAME(SECTION_ROUTE, "pool", struct config_route, pool, NULL,
 	     "Name of the pool that these logons get."),
-	NAME(SECTION_ROUTE, "policy", struct config_route, policy,
-	     "Name of the policy that they get; without it: default."),
+	NAME(SECTION_ROUTE, "policy", struct config_route, policy, CONFIG_DEFAULT_POLICY,
+	     "Name of the policy that they get."),
 };
 // clang-format on
 
 const size_t config_keys_n = SP_ARRAY_LEN(config_keys);
 
+_Static_assert(SP_ARRAY_LEN(sections) == SECTION_COUNT, "a section has no row");
 _Static_assert(SP_ARRAY_LEN(config_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX is too small");
 _Static_assert(sizeof(uint32_t) == sizeof(unsigned), "NUMBER writes an unsigned");
 

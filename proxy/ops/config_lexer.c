@@ -27,13 +27,13 @@ static struct config_position here(const struct config_lexer_file *f)
 /* --- files --------------------------------------------------------------- */
 
 static void cannot_read(struct config_lexer *lexer, const char *path,
-			const struct config_position *from, const char *why)
+                        const struct config_position *from, const char *why)
 {
 	struct config_position whole = { 0, 0 };
 
 	if (from != NULL)
 		config_error(lexer->report, *from, "include", "\"%s\" cannot be read: %s",
-			     config_quote(path).text, why);
+		             config_quote(path).text, why);
 	else
 		config_error(lexer->report, whole, NULL, "cannot be read: %s", why);
 }
@@ -90,7 +90,7 @@ static bool is_entered(const struct config_lexer *lexer, const struct config_lex
 }
 
 static bool read_file(struct config_lexer *lexer, const char *path, struct config_lexer_file *f,
-		      const struct config_position *from)
+                      const struct config_position *from)
 {
 	int error = open_and_read(path, f);
 
@@ -108,7 +108,7 @@ static bool read_file(struct config_lexer *lexer, const char *path, struct confi
 }
 
 bool config_lexer_enter(struct config_lexer *lexer, const char *path,
-			const struct config_position *from)
+                        const struct config_position *from)
 {
 	struct config_lexer_file f = { .line = 1 };
 	int index;
@@ -266,8 +266,38 @@ static void flaw_at(struct config_token *token, enum config_flaw flaw, const cha
 	token->wrong = span_from(p, n);
 }
 
+/*
+ * Is ${NAME} of the environment, or does ${NAME:-text} say what else to take?
+ * libconfuse takes nothing for a variable that is not set, without a word.
+ */
+static bool variable_is_set(const char *p, size_t n)
+{
+	char name[128];
+
+	if (memmem(p, n, ":-", 2) != NULL)
+		return true;
+	return span_copy(name, sizeof(name), span_from(p + 2, n - 3)) && getenv(name) != NULL;
+}
+
+/* Takes a variable; returns its length. */
+static size_t variable_part(const struct config_lexer_file *f, size_t at,
+                            struct config_token *token)
+{
+	const char *p = f->bytes + at;
+	size_t end = variable_end(f, at);
+
+	if (end == 0) {
+		flaw_at(token, FLAW_VARIABLE, p, 2);
+		return 1;
+	}
+	if (!variable_is_set(p, end - at))
+		flaw_at(token, FLAW_UNSET, p, end - at);
+	return end - at;
+}
+
 /* Takes one byte or one escape of a string; returns the offset behind it. */
-static size_t string_part(struct config_lexer_file *f, size_t at, int quote, struct config_token *token)
+static size_t string_part(struct config_lexer_file *f, size_t at, int quote,
+                          struct config_token *token)
 {
 	const char *p = f->bytes + at;
 	bool good = true;
@@ -283,11 +313,7 @@ static size_t string_part(struct config_lexer_file *f, size_t at, int quote, str
 		if (!good)
 			flaw_at(token, FLAW_ESCAPE, p, n);
 	} else if (*p == '$' && quote == '"' && byte_at(f, at + 1) == '{') {
-		size_t end = variable_end(f, at);
-
-		n = end > 0 ? end - at : 1;
-		if (end == 0)
-			flaw_at(token, FLAW_VARIABLE, p, 2);
+		n = variable_part(f, at, token);
 	} else if (((unsigned char)*p < 0x20 && *p != '\t') || *p == 0x7f) {
 		flaw_at(token, FLAW_BYTE, p, 1);
 	}
@@ -345,8 +371,9 @@ static struct config_token take_word(struct config_lexer_file *f)
 	struct config_token token = { .kind = TOKEN_WORD, .at = here(f) };
 	size_t start = f->offset;
 
-	if (byte_at(f, start) == '$' && byte_at(f, start + 1) == '{' && variable_end(f, start) > 0) {
-		f->offset = variable_end(f, start);
+	if (byte_at(f, start) == '$' && byte_at(f, start + 1) == '{' &&
+	    variable_end(f, start) > 0) {
+		f->offset += variable_part(f, start, &token);
 		token.raw = span_from(f->bytes + start, f->offset - start);
 		return token;
 	}
@@ -360,7 +387,7 @@ static struct config_token take_word(struct config_lexer_file *f)
 }
 
 static struct config_token take_mark(struct config_lexer_file *f, enum config_token_kind kind,
-				     size_t n)
+                                     size_t n)
 {
 	struct config_token token = { .kind = kind, .at = here(f) };
 
@@ -421,8 +448,8 @@ static struct config_quoted show_raw(struct span raw)
 
 struct config_quoted config_token_show(const struct config_token *token)
 {
-	return token->kind == TOKEN_END ? config_quote("the end of the file") :
-					  show_raw(config_token_text(token));
+	return token->kind == TOKEN_END ? config_quote("the end of the file")
+	                                : show_raw(config_token_text(token));
 }
 
 static void complain(struct config_lexer *lexer, const struct config_token *token)
@@ -435,26 +462,34 @@ static void complain(struct config_lexer *lexer, const struct config_token *toke
 		return;
 	case FLAW_QUOTES:
 		config_error(lexer->report, token->at, about,
-			     "\"%s\" must be in quotes, because of its \"%s\"", raw.text,
-			     show_raw(token->wrong).text);
+		             "\"%s\" must be in quotes, because of its \"%s\"", raw.text,
+		             show_raw(token->wrong).text);
 		return;
 	case FLAW_BYTE:
 		config_error(lexer->report, token->at, about, "there is a byte 0x%02x in \"%s\"",
-			     (unsigned)(unsigned char)token->wrong.p[0], config_token_show(token).text);
+		             (unsigned)(unsigned char)token->wrong.p[0],
+		             config_token_show(token).text);
 		return;
 	case FLAW_OPEN:
-		config_error(lexer->report, token->at, about, "the string %s is not closed on its line",
-			     raw.text);
+		config_error(lexer->report, token->at, about,
+		             "the string %s is not closed on its line", raw.text);
 		return;
 	case FLAW_ESCAPE:
+		config_error(
+		    lexer->report, token->at, about,
+		    "the string %s has a bad escape in it: %s (write \\\\ for a backslash)",
+		    raw.text, show_raw(token->wrong).text);
+		return;
+	case FLAW_UNSET:
 		config_error(lexer->report, token->at, about,
-			     "the string %s has a bad escape in it: %s (write \\\\ for a backslash)",
-			     raw.text, show_raw(token->wrong).text);
+		             "%s is not set in the environment (${NAME:-value} gives a default)",
+		             show_raw(token->wrong).text);
 		return;
 	case FLAW_VARIABLE:
-		config_error(lexer->report, token->at, about,
-			     "the string %s has a ${ without a } in it (write \\$ for a dollar sign)",
-			     raw.text);
+		config_error(
+		    lexer->report, token->at, about,
+		    "the string %s has a ${ without a } in it (write \\$ for a dollar sign)",
+		    raw.text);
 		return;
 	}
 }

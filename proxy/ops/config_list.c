@@ -29,7 +29,7 @@ static enum config_parsed add_string(char *copy, char ***v, size_t *n)
 }
 
 enum config_parsed config_patterns_add(const char *text, char ***v, size_t *n,
-				       struct config_why *why)
+                                       struct config_why *why)
 {
 	if (text[0] == '\0')
 		return config_wrong(why, "is empty, which matches nothing");
@@ -45,7 +45,7 @@ enum config_parsed config_patterns_add(const char *text, char ***v, size_t *n,
 }
 
 enum config_parsed config_times_add(const char *text, struct route_window **v, size_t *n,
-				    struct config_why *why)
+                                    struct config_why *why)
 {
 	struct route_window *grown;
 	struct route_window window;
@@ -77,7 +77,8 @@ enum config_parsed config_verbs_add(const char *text, char ***v, size_t *n, stru
 	for (size_t i = 0; i < length; i++) {
 		char c = text[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (i > 0 && c >= '0' && c <= '9')))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		      (i > 0 && c >= '0' && c <= '9')))
 			length = 0;
 	}
 	if (length < 3 || length > 16)
@@ -91,11 +92,11 @@ enum config_parsed config_verbs_add(const char *text, char ***v, size_t *n, stru
 }
 
 enum config_parsed config_syslog_parse(const char *text, struct log_config *log,
-				       struct config_why *why)
+                                       struct config_why *why)
 {
 	static const char *const facilities[] = {
 		"daemon", "ftp",    "auth",   "authpriv", "user",   "local0", "local1",
-		"local2", "local3", "local4", "local5",	  "local6", "local7",
+		"local2", "local3", "local4", "local5",   "local6", "local7",
 	};
 	const char *facility = NULL;
 
@@ -107,8 +108,9 @@ enum config_parsed config_syslog_parse(const char *text, struct log_config *log,
 			facility = facilities[i];
 	}
 	if (facility == NULL)
-		return config_wrong(why, "is not one of: no, yes, daemon, ftp, auth, authpriv, user, "
-					 "local0 to local7");
+		return config_wrong(why,
+		                    "is not one of: no, yes, daemon, ftp, auth, authpriv, user, "
+		                    "local0 to local7");
 	log->syslog_facility = config_copy(facility);
 	return log->syslog_facility != NULL ? CONFIG_PARSED : CONFIG_NO_MEMORY;
 }

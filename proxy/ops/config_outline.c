@@ -23,7 +23,7 @@ static void read_statements(struct reader *r, struct scope *scope, bool may_clos
 /* --- sections ---------------------------------------------------------------- */
 
 static const struct seen *find_seen(const struct reader *r, enum config_section_id id,
-				    unsigned parent, const char *name)
+                                    unsigned parent, const char *name)
 {
 	for (size_t i = 0; i < r->seen_n; i++) {
 		const struct seen *s = &r->seen[i];
@@ -66,8 +66,9 @@ static void check_twice(struct reader *r, struct scope *scope, const struct conf
 		remember(r, scope);
 		return;
 	}
-	config_error(r->report, scope->opened, reader_scope_label(scope).text, "is there twice (first in %s)",
-		     config_place(r->report, before->at, scope->opened).text);
+	config_error(r->report, scope->opened, reader_scope_label(scope).text,
+	             "is there twice (first in %s)",
+	             config_place(r->report, before->at, scope->opened).text);
 	if (row->named)
 		make_name_up(r, scope->name);
 }
@@ -75,8 +76,9 @@ static void check_twice(struct reader *r, struct scope *scope, const struct conf
 /* log = { … }: the "=" is taken, and a name is not asked for as well. */
 static void take_equals(struct reader *r, struct scope *scope, const struct config_section *row)
 {
-	config_error(r->report, scope->opened, row->name, "is a section: write %s%s { ... } without \"=\"",
-		     row->name, row->named ? " NAME" : "");
+	config_error(r->report, scope->opened, row->name,
+	             "is a section: write %s%s { ... } without \"=\"", row->name,
+	             row->named ? " NAME" : "");
 	config_lexer_next(&r->lexer);
 	if (row->named && reader_kind_at(r, 0) == TOKEN_OPEN)
 		make_name_up(r, scope->name);
@@ -91,8 +93,8 @@ static void read_name(struct reader *r, struct scope *scope, const struct config
 	if (!reader_is_text(reader_kind_at(r, 0))) {
 		if (!row->named)
 			return;
-		config_error(r->report, scope->opened, row->name, "a name is missing: %s NAME { ... }",
-			     row->name);
+		config_error(r->report, scope->opened, row->name,
+		             "a name is missing: %s NAME { ... }", row->name);
 		make_name_up(r, scope->name);
 		return;
 	}
@@ -101,16 +103,17 @@ static void read_name(struct reader *r, struct scope *scope, const struct config
 	token = config_lexer_next(&r->lexer);
 	if (!row->named) {
 		config_error(r->report, token.at, row->name, "takes no name, but \"%s\" is given",
-			     config_token_show(&token).text);
+		             config_token_show(&token).text);
 		return;
 	}
-	if (token.flaw == FLAW_NONE && reader_copy_word(name, &token) && config_name_is_valid(name)) {
+	if (token.flaw == FLAW_NONE && reader_copy_word(name, &token) &&
+	    config_name_is_valid(name)) {
 		sp_copy(scope->name, sizeof(scope->name), name);
 		return;
 	}
 	if (token.flaw == FLAW_NONE)
 		config_error(r->report, token.at, row->name, "\"%s\" " CONFIG_NOT_A_NAME,
-			     config_token_show(&token).text);
+		             config_token_show(&token).text);
 	make_name_up(r, scope->name);
 }
 
@@ -120,13 +123,13 @@ static void check_required(struct reader *r, const struct scope *scope)
 		const struct config_key *key = &config_keys[i];
 
 		if (key->section == scope->id && key->required && scope->keys[i].line == 0)
-			config_error(r->report, scope->opened, reader_scope_label(scope).text, "%s is missing",
-				     key->name);
+			config_error(r->report, scope->opened, reader_scope_label(scope).text,
+			             "%s is missing", key->name);
 	}
 }
 
 static void read_section(struct reader *r, const struct scope *parent, enum config_section_id id,
-			 struct config_position at)
+                         struct config_position at)
 {
 	const struct config_section *row = config_section_row(id);
 	struct scope scope = { .id = id, .parent = parent, .opened = at, .serial = ++r->serial };
@@ -168,7 +171,7 @@ static char *include_path(const struct reader *r, const char *path)
 }
 
 static void include_file(struct reader *r, struct scope *scope, const char *path,
-			 struct config_position at)
+                         struct config_position at)
 {
 	if (!config_lexer_enter(&r->lexer, path, &at))
 		return;
@@ -178,7 +181,7 @@ static void include_file(struct reader *r, struct scope *scope, const char *path
 
 /* `path` may be a pattern: then it is all files that match, in the order of their names. */
 static void include(struct reader *r, struct scope *scope, const char *path,
-		    struct config_position at)
+                    struct config_position at)
 {
 	glob_t found = { 0 };
 	int error;
@@ -201,7 +204,8 @@ static void read_include(struct reader *r, struct scope *scope, struct config_po
 	char *full;
 	char *text;
 
-	if (reader_kind_at(r, 0) != TOKEN_LEFT || !reader_is_text(reader_kind_at(r, 1)) || reader_kind_at(r, 2) != TOKEN_RIGHT) {
+	if (reader_kind_at(r, 0) != TOKEN_LEFT || !reader_is_text(reader_kind_at(r, 1)) ||
+	    reader_kind_at(r, 2) != TOKEN_RIGHT) {
 		config_error(r->report, at, "include", "is written include(\"FILE\")");
 		reader_skip_rest(r, at.line);
 		return;
@@ -236,7 +240,7 @@ static struct reader_label homes_of(const char *name)
 		if (strcmp(config_keys[i].name, name) != 0)
 			continue;
 		config_text_add(&text, "%s%s", text.n > 0 ? " and " : "",
-				row->name[0] != '\0' ? row->name : "the top level");
+		                row->name[0] != '\0' ? row->name : "the top level");
 	}
 	sp_copy(label.text, sizeof(label.text), config_text_get(&text));
 	config_text_fini(&text);
@@ -270,8 +274,8 @@ static bool is_open_above(const struct scope *scope, enum config_section_id id)
  * one is probably missing. True: this scope is over.
  */
 static bool misplaced_section(struct reader *r, const struct scope *scope, const char *name,
-			      const struct config_token *token, enum config_section_id parent,
-			      bool may_close)
+                              const struct config_token *token, enum config_section_id parent,
+                              bool may_close)
 {
 	const char *home = parent == SECTION_ROOT ? "at the top level" : "within a section ";
 	const char *home_name = parent == SECTION_ROOT ? "" : config_section_row(parent)->name;
@@ -279,15 +283,15 @@ static bool misplaced_section(struct reader *r, const struct scope *scope, const
 	if (may_close && is_open_above(scope, parent)) {
 		if (!r->closing)
 			config_error(r->report, token->at, name,
-				     "a \"}\" is missing before it, for %s in %s",
-				     reader_scope_label(scope).text,
-				     config_place(r->report, scope->opened, token->at).text);
+			             "a \"}\" is missing before it, for %s in %s",
+			             reader_scope_label(scope).text,
+			             config_place(r->report, scope->opened, token->at).text);
 		r->closing = true;
 		r->forgiven++;
 		return true;
 	}
 	config_error(r->report, token->at, name, "belongs %s%s, not into %s", home, home_name,
-		     reader_scope_label(scope).text);
+	             reader_scope_label(scope).text);
 	config_lexer_next(&r->lexer);
 	reader_skip_statement(r, token->at.line);
 	return false;
@@ -304,25 +308,26 @@ static void unknown_name(struct reader *r, struct scope *scope, const struct con
 
 	if (reader_copy_word(name, token)) {
 		homes = homes_of(name);
-		nearest = is_section ? config_nearest_section(scope->id, name) :
-				       config_nearest_key(scope->id, name);
+		nearest = is_section ? config_nearest_section(scope->id, name)
+		                     : config_nearest_key(scope->id, name);
 	}
 	if (!is_section && homes.text[0] != '\0') {
-		config_error(r->report, token->at, config_token_show(token).text, "is a key of %s, not of %s",
-			     homes.text, reader_scope_label(scope).text);
+		config_error(r->report, token->at, config_token_show(token).text,
+		             "is a key of %s, not of %s", homes.text,
+		             reader_scope_label(scope).text);
 		nearest = NULL;
 	} else if (nearest != NULL) {
 		config_error(r->report, token->at, config_token_show(token).text,
-			     "is not a %s of %s (did you mean %s?)", what, reader_scope_label(scope).text,
-			     nearest);
+		             "is not a %s of %s (did you mean %s?)", what,
+		             reader_scope_label(scope).text, nearest);
 	} else {
-		config_error(r->report, token->at, config_token_show(token).text, "is not a %s of %s", what,
-			     reader_scope_label(scope).text);
+		config_error(r->report, token->at, config_token_show(token).text,
+		             "is not a %s of %s", what, reader_scope_label(scope).text);
 	}
 	if (nearest != NULL && is_section)
 		read_section(r, scope, config_section_find(scope->id, nearest), token->at);
 	else if (nearest != NULL && reader_is_assignment(reader_kind_at(r, 0)) &&
-		 scope->keys[config_key_find(scope->id, nearest) - config_keys].line == 0)
+	         scope->keys[config_key_find(scope->id, nearest) - config_keys].line == 0)
 		reader_read_key(r, scope, config_key_find(scope->id, nearest), token->at);
 	else
 		reader_skip_statement(r, token->at.line);
@@ -343,8 +348,8 @@ static bool read_statement(struct reader *r, struct scope *scope, bool may_close
 	section = config_section_find(scope->id, name);
 	/* "policy" and "pool" are keys of a route as well. */
 	if (section == SECTION_ROOT && is_section_somewhere(name, &parent) &&
-	    (key != NULL ? reader_section_follows(r, 1) :
-			   !reader_is_assignment(reader_kind_at(r, 1))))
+	    (key != NULL ? reader_section_follows(r, 1)
+	                 : !reader_is_assignment(reader_kind_at(r, 1))))
 		return misplaced_section(r, scope, name, &token, parent, may_close);
 	r->closing = false;
 	config_lexer_next(&r->lexer);
@@ -369,7 +374,7 @@ static bool read_end(struct reader *r, const struct scope *scope, bool may_close
 	if (token.kind == TOKEN_END) {
 		if (may_close && scope->id != SECTION_ROOT && !r->closing)
 			config_error(r->report, scope->opened, reader_scope_label(scope).text,
-				     "the \"{\" is not closed before the end of the file");
+			             "the \"{\" is not closed before the end of the file");
 		return true;
 	}
 	config_lexer_next(&r->lexer);
@@ -379,8 +384,8 @@ static bool read_end(struct reader *r, const struct scope *scope, bool may_close
 		r->forgiven--;
 	else
 		config_error(r->report, token.at, NULL, "a \"}\" too many: %s",
-			     scope->id == SECTION_ROOT ? "no section is open" :
-							 "the section began in another file");
+		             scope->id == SECTION_ROOT ? "no section is open"
+		                                       : "the section began in another file");
 	return false;
 }
 
@@ -399,8 +404,8 @@ static void read_statements(struct reader *r, struct scope *scope, bool may_clos
 		} else {
 			if (token.flaw == FLAW_NONE)
 				config_error(r->report, token.at, NULL,
-					     "\"%s\" stands where a key or a section should begin",
-					     config_token_show(&token).text);
+				             "\"%s\" stands where a key or a section should begin",
+				             config_token_show(&token).text);
 			config_lexer_next(&r->lexer);
 			reader_skip_rest(r, token.at.line);
 		}
@@ -408,7 +413,7 @@ static void read_statements(struct reader *r, struct scope *scope, bool may_clos
 }
 
 void config_outline_read(struct config_outline *outline, const char *file,
-			 struct config_report *report)
+                         struct config_report *report)
 {
 	struct reader r = { .out = outline, .report = report, .lexer = { .report = report } };
 	struct scope root = { .id = SECTION_ROOT };

@@ -19,7 +19,7 @@ struct reader_label reader_scope_label(const struct scope *scope)
 		config_text_add(&text, "the top level");
 	else
 		config_text_add(&text, "%s%s%s", config_section_row(scope->id)->name,
-				scope->name[0] != '\0' ? " " : "", scope->name);
+		                scope->name[0] != '\0' ? " " : "", scope->name);
 	sp_copy(label.text, sizeof(label.text), config_text_get(&text));
 	config_text_fini(&text);
 	return label;
@@ -61,7 +61,8 @@ bool reader_statement_begins(struct reader *r)
 bool reader_section_follows(struct reader *r, size_t ahead)
 {
 	return reader_kind_at(r, ahead) == TOKEN_OPEN ||
-	       (reader_is_text(reader_kind_at(r, ahead)) && reader_kind_at(r, ahead + 1) == TOKEN_OPEN);
+	       (reader_is_text(reader_kind_at(r, ahead)) &&
+	        reader_kind_at(r, ahead + 1) == TOKEN_OPEN);
 }
 
 /* What stands on `line` and does not begin a statement; a block with all that is in it. */
@@ -152,13 +153,13 @@ static void read_single(struct reader *r, const struct config_key *key, struct c
 
 		if (token->kind == TOKEN_COMMA)
 			config_error(r->report, token->at, key->name,
-				     "takes one value, but there is a \",\" behind \"%s\"",
-				     config_token_show(&value).text);
+			             "takes one value, but there is a \",\" behind \"%s\"",
+			             config_token_show(&value).text);
 		else if (token->flaw == FLAW_NONE)
 			config_error(r->report, token->at, key->name,
-				     "\"%s\" is left over behind the value \"%s\" (a value with "
-				     "blanks in it must be in quotes)",
-				     config_token_show(token).text, config_token_show(&value).text);
+			             "\"%s\" is left over behind the value \"%s\" (a value with "
+			             "blanks in it must be in quotes)",
+			             config_token_show(token).text, config_token_show(&value).text);
 		reader_skip_rest(r, value.at.line);
 		return;
 	}
@@ -189,8 +190,9 @@ static bool read_elements(struct reader *r, const struct config_key *key, bool *
 		if (!reader_is_text(token->kind) || reader_statement_begins(r))
 			return false;
 		if (!comma)
-			config_error(r->report, token->at, key->name, "a \",\" is missing before \"%s\"",
-				     config_token_show(token).text);
+			config_error(r->report, token->at, key->name,
+			             "a \",\" is missing before \"%s\"",
+			             config_token_show(token).text);
 		if (token->flaw == FLAW_NONE)
 			config_outline_element(r->out, token->raw, *first, token->at);
 		*first = token->flaw != FLAW_NONE && *first;
@@ -204,19 +206,21 @@ static void list_is_open(struct reader *r, const struct config_key *key, struct 
 	const struct config_token *token = config_lexer_peek(&r->lexer, 0);
 
 	if (token->kind == TOKEN_END || reader_statement_begins(r)) {
-		config_error(r->report, at, key->name, "the list is not closed: a \"}\" is missing");
+		config_error(r->report, at, key->name,
+		             "the list is not closed: a \"}\" is missing");
 		return;
 	}
 	config_error(r->report, token->at, key->name, "\"%s\" does not belong into a list",
-		     config_token_show(token).text);
-	while (reader_kind_at(r, 0) != TOKEN_CLOSE && reader_kind_at(r, 0) != TOKEN_END && !reader_statement_begins(r))
+	             config_token_show(token).text);
+	while (reader_kind_at(r, 0) != TOKEN_CLOSE && reader_kind_at(r, 0) != TOKEN_END &&
+	       !reader_statement_begins(r))
 		config_lexer_next(&r->lexer);
 	if (reader_kind_at(r, 0) == TOKEN_CLOSE)
 		config_lexer_next(&r->lexer);
 }
 
 static void read_list(struct reader *r, const struct config_key *key, bool append,
-		      struct config_position at)
+                      struct config_position at)
 {
 	struct config_position list_at = config_lexer_peek(&r->lexer, 0)->at;
 	bool first = true;
@@ -226,7 +230,8 @@ static void read_list(struct reader *r, const struct config_key *key, bool appen
 		struct config_outline *out = r->out;
 
 		config_outline_list(out, key->name, append, at);
-		if (!reader_is_text(reader_kind_at(r, 0)) || (reader_statement_begins(r) && list_at.line != at.line)) {
+		if (!reader_is_text(reader_kind_at(r, 0)) ||
+		    (reader_statement_begins(r) && list_at.line != at.line)) {
 			config_error(r->report, at, key->name, "the value is missing behind \"=\"");
 		} else {
 			struct config_token value = config_lexer_next(&r->lexer);
@@ -235,8 +240,8 @@ static void read_list(struct reader *r, const struct config_key *key, bool appen
 				config_outline_element(out, value.raw, true, value.at);
 			if (is_leftover(r, value.at.line) && errors == r->report->errors.n)
 				config_error(r->report, value.at, key->name,
-					     "several values must be in braces: { \"%s\", ... }",
-					     config_token_show(&value).text);
+				             "several values must be in braces: { \"%s\", ... }",
+				             config_token_show(&value).text);
 			reader_skip_rest(r, value.at.line);
 		}
 		config_outline_list_end(out, at);
@@ -245,7 +250,7 @@ static void read_list(struct reader *r, const struct config_key *key, bool appen
 	config_lexer_next(&r->lexer);
 	if (reader_kind_at(r, 0) == TOKEN_CLOSE)
 		config_error(r->report, list_at, key->name,
-			     "the list is empty (leave the key out to mean \"any\" or \"none\")");
+		             "the list is empty (leave the key out to mean \"any\" or \"none\")");
 	config_outline_list(r->out, key->name, append, at);
 	if (!read_elements(r, key, &first))
 		list_is_open(r, key, list_at);
@@ -253,7 +258,7 @@ static void read_list(struct reader *r, const struct config_key *key, bool appen
 }
 
 void reader_read_key(struct reader *r, struct scope *scope, const struct config_key *key,
-		     struct config_position at)
+                     struct config_position at)
 {
 	size_t index = (size_t)(key - config_keys);
 	struct config_position *given = &scope->keys[index];
@@ -262,7 +267,7 @@ void reader_read_key(struct reader *r, struct scope *scope, const struct config_
 
 	if (given->line != 0 && !append)
 		config_error(r->report, at, key->name, "is given twice (first in %s)",
-			     config_place(r->report, *given, at).text);
+		             config_place(r->report, *given, at).text);
 	if (given->line == 0)
 		*given = at;
 	if (append && !is_list)
@@ -271,7 +276,8 @@ void reader_read_key(struct reader *r, struct scope *scope, const struct config_
 		config_lexer_next(&r->lexer);
 	} else if (is_list || reader_kind_at(r, 0) != TOKEN_OPEN) {
 		config_error(r->report, at, key->name, "\"=\" is missing behind the key");
-		if (reader_statement_begins(r) || config_lexer_peek(&r->lexer, 0)->at.line != at.line)
+		if (reader_statement_begins(r) ||
+		    config_lexer_peek(&r->lexer, 0)->at.line != at.line)
 			return;
 	}
 	r->lexer.about = key->name;

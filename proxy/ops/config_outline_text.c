@@ -39,7 +39,7 @@ static size_t lines_of(struct span raw)
 }
 
 void config_outline_open(struct config_outline *outline, const char *section, const char *name,
-			 struct config_position at)
+                         struct config_position at)
 {
 	if (name != NULL)
 		config_text_add(&outline->text, "%s \"%s\" {", section, name);
@@ -55,7 +55,7 @@ void config_outline_close(struct config_outline *outline, struct config_position
 }
 
 void config_outline_value(struct config_outline *outline, const char *key, struct span raw,
-			  struct config_position at)
+                          struct config_position at)
 {
 	config_text_add(&outline->text, "%s = ", key);
 	config_text_bytes(&outline->text, raw.p, raw.n);
@@ -63,14 +63,14 @@ void config_outline_value(struct config_outline *outline, const char *key, struc
 }
 
 void config_outline_list(struct config_outline *outline, const char *key, bool append,
-			 struct config_position at)
+                         struct config_position at)
 {
 	config_text_add(&outline->text, "%s %s {", key, append ? "+=" : "=");
 	end_line(outline, at, 1);
 }
 
 void config_outline_element(struct config_outline *outline, struct span raw, bool first,
-			    struct config_position at)
+                            struct config_position at)
 {
 	config_text_add(&outline->text, first ? " " : ",");
 	config_text_bytes(&outline->text, raw.p, raw.n);

@@ -52,8 +52,9 @@ int config_report_add_file(struct config_report *report, const char *name)
 	return (int)report->files_n++;
 }
 
+SP_PRINTF(5, 0)
 static void complain(struct config_report *report, struct config_complaints *list,
-		     struct config_position at, const char *key, const char *format, va_list ap)
+                     struct config_position at, const char *key, const char *format, va_list ap)
 {
 	struct config_text text = { 0 };
 
@@ -85,7 +86,7 @@ static void complain(struct config_report *report, struct config_complaints *lis
 }
 
 void config_error(struct config_report *report, struct config_position at, const char *key,
-		  const char *format, ...)
+                  const char *format, ...)
 {
 	va_list ap;
 
@@ -95,7 +96,7 @@ void config_error(struct config_report *report, struct config_position at, const
 }
 
 void config_warning(struct config_report *report, struct config_position at, const char *key,
-		    const char *format, ...)
+                    const char *format, ...)
 {
 	va_list ap;
 
@@ -110,7 +111,7 @@ bool config_report_is_clean(const struct config_report *report)
 }
 
 struct config_place config_place(const struct config_report *report, struct config_position at,
-				 struct config_position from)
+                                 struct config_position from)
 {
 	struct config_place place;
 
@@ -177,7 +178,7 @@ static char *complaint_line(const struct config_report *report, const struct con
 
 /* False: no memory; *out holds as many as there was memory for. */
 static bool give(const struct config_report *report, struct config_complaints *list,
-		 struct config_errors *out)
+                 struct config_errors *out)
 {
 	size_t n = list->n + (list->dropped > 0 ? 1 : 0);
 	struct config_text more = { 0 };
@@ -206,7 +207,7 @@ static bool give(const struct config_report *report, struct config_complaints *l
 }
 
 void config_report_give(struct config_report *report, struct config_errors *errors,
-			struct config_errors *warnings)
+                        struct config_errors *warnings)
 {
 	if (warnings != NULL && !give(report, &report->warnings, warnings))
 		report->no_memory = true;

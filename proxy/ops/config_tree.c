@@ -52,7 +52,7 @@ static void note_error(cfg_t *section, const char *format, va_list ap)
 
 	config_text_vadd(&text, format, ap);
 	config_error(now_reading.report, config_outline_place(now_reading.outline, section->line),
-		     "libconfuse", "%s", config_text_get(&text));
+	             "libconfuse", "%s", config_text_get(&text));
 	config_text_fini(&text);
 }
 
@@ -77,7 +77,8 @@ static void make_options(struct options *options)
 
 		for (size_t i = 0; i < config_keys_n; i++) {
 			const struct config_key *key = &config_keys[i];
-			cfg_opt_t one = CFG_PTR_CB(key->name, NULL, CFGF_NODEFAULT, keep_value, free);
+			cfg_opt_t one =
+			    CFG_PTR_CB(key->name, NULL, CFGF_NODEFAULT, keep_value, free);
 
 			if ((int)key->section != id)
 				continue;
@@ -98,7 +99,7 @@ static void make_options(struct options *options)
 }
 
 bool config_tree_read(struct config_tree *tree, const struct config_outline *outline,
-		      struct config_report *report)
+                      struct config_report *report)
 {
 	struct options *options = calloc(1, sizeof(*options));
 	size_t errors = report->errors.n;
@@ -161,13 +162,14 @@ const char *config_tree_value(struct cfg_t *section, const struct config_key *ke
 }
 
 struct config_position config_tree_section_place(const struct config_tree *tree,
-						 const struct cfg_t *section)
+                                                 const struct cfg_t *section)
 {
 	return config_outline_place(tree->outline, section->line);
 }
 
-struct config_position config_tree_value_place(const struct config_tree *tree, struct cfg_t *section,
-					       const struct config_key *key, size_t i)
+struct config_position config_tree_value_place(const struct config_tree *tree,
+                                               struct cfg_t *section, const struct config_key *key,
+                                               size_t i)
 {
 	if (i >= config_tree_values_n(section, key))
 		return config_tree_section_place(tree, section);

@@ -31,7 +31,8 @@ bool config_kind_is_list(enum config_kind kind)
 
 bool config_kind_is_strings(enum config_kind kind)
 {
-	return kind == CONFIG_KIND_PATTERNS || kind == CONFIG_KIND_NAMES || kind == CONFIG_KIND_VERBS;
+	return kind == CONFIG_KIND_PATTERNS || kind == CONFIG_KIND_NAMES ||
+	       kind == CONFIG_KIND_VERBS;
 }
 
 const char *config_kind_name(enum config_kind kind)
@@ -128,7 +129,7 @@ static struct config_shown show_units(int64_t value, const struct unit *units)
 	while (value % units->factor != 0)
 		units++;
 	snprintf(shown.text, sizeof(shown.text), "%lld%s", (long long)(value / units->factor),
-		 units->name);
+	         units->name);
 	return shown;
 }
 
@@ -157,22 +158,22 @@ struct config_shown config_size_show(int64_t bytes)
 }
 
 static enum config_parsed parse_count(const struct config_range *range, const char *text,
-				      unsigned *field, struct config_why *why)
+                                      unsigned *field, struct config_why *why)
 {
 	int64_t n;
 
 	if (!config_number_parse(text, &n))
 		return config_wrong(why, "is not a number (%lld to %lld)", (long long)range->min,
-				    (long long)range->max);
+		                    (long long)range->max);
 	if (n < range->min || n > range->max)
 		return config_wrong(why, "is out of range (%lld to %lld)", (long long)range->min,
-				    (long long)range->max);
+		                    (long long)range->max);
 	*field = (unsigned)n;
 	return CONFIG_PARSED;
 }
 
 static enum config_parsed parse_duration(const struct config_range *range, const char *text,
-					 int64_t *field, struct config_why *why)
+                                         int64_t *field, struct config_why *why)
 {
 	int64_t n;
 
@@ -180,14 +181,14 @@ static enum config_parsed parse_duration(const struct config_range *range, const
 		return config_wrong(why, "is not a duration (like 30s, 5m, 2h)");
 	if (n < range->min || n > range->max)
 		return config_wrong(why, "is out of range (%s to %s)",
-				    config_duration_show(range->min).text,
-				    config_duration_show(range->max).text);
+		                    config_duration_show(range->min).text,
+		                    config_duration_show(range->max).text);
 	*field = n;
 	return CONFIG_PARSED;
 }
 
 static enum config_parsed parse_size(const struct config_range *range, const char *text,
-				     int64_t *field, struct config_why *why)
+                                     int64_t *field, struct config_why *why)
 {
 	int64_t n;
 
@@ -195,8 +196,8 @@ static enum config_parsed parse_size(const struct config_range *range, const cha
 		return config_wrong(why, "is not a size (like 64K, 10M)");
 	if (n < range->min || n > range->max)
 		return config_wrong(why, "is out of range (%s to %s)",
-				    config_size_show(range->min).text,
-				    config_size_show(range->max).text);
+		                    config_size_show(range->min).text,
+		                    config_size_show(range->max).text);
 	*field = n;
 	return CONFIG_PARSED;
 }
@@ -216,7 +217,7 @@ static enum config_parsed parse_bool(const char *text, bool *field, struct confi
 }
 
 static enum config_parsed parse_word(const struct config_word *words, const char *text, void *field,
-				     struct config_why *why)
+                                     struct config_why *why)
 {
 	struct config_why accepted = { "" };
 
@@ -229,14 +230,14 @@ static enum config_parsed parse_word(const struct config_word *words, const char
 			return CONFIG_PARSED;
 		}
 		snprintf(accepted.text + used, sizeof(accepted.text) - used, "%s%s",
-			 used > 0 ? ", " : "", w->word);
+		         used > 0 ? ", " : "", w->word);
 	}
 	return config_wrong(why, "is not one of: %.280s", accepted.text);
 }
 
 /* One line of at least one character; bytes above 127 are nobody's business here. */
 static enum config_parsed parse_text(const struct config_range *range, const char *text,
-				     char **field, struct config_why *why)
+                                     char **field, struct config_why *why)
 {
 	if (text[0] == '\0')
 		return config_wrong(why, "is empty");
@@ -251,19 +252,20 @@ static enum config_parsed parse_text(const struct config_range *range, const cha
 }
 
 static enum config_parsed parse_path(const struct config_range *range, const char *text,
-				     char **field, struct config_why *why)
+                                     char **field, struct config_why *why)
 {
 	if (text[0] == '\0' || strcmp(text, "none") == 0) {
 		*field = config_copy("");
 		return *field != NULL ? CONFIG_PARSED : CONFIG_NO_MEMORY;
 	}
 	if (text[0] != '/')
-		return config_wrong(why, "is neither an absolute path (like /run/sallyport/x) nor none");
+		return config_wrong(why,
+		                    "is neither an absolute path (like /run/sallyport/x) nor none");
 	return parse_text(range, text, field, why);
 }
 
 static enum config_parsed parse_output(const struct config_range *range, const char *text,
-				       char **field, struct config_why *why)
+                                       char **field, struct config_why *why)
 {
 	if (strcmp(text, "-") == 0)
 		return parse_text(range, text, field, why);
@@ -271,7 +273,8 @@ static enum config_parsed parse_output(const struct config_range *range, const c
 		return *field != NULL ? CONFIG_PARSED : CONFIG_NO_MEMORY;
 	if (text[0] == '/')
 		return CONFIG_WRONG;
-	return config_wrong(why, "is neither an absolute path (like /var/log/sallyport/x), - nor none");
+	return config_wrong(why,
+	                    "is neither an absolute path (like /var/log/sallyport/x), - nor none");
 }
 
 bool config_name_is_valid(const char *text)
@@ -298,8 +301,8 @@ static enum config_parsed parse_name(const char *text, char **field, struct conf
 }
 
 enum config_parsed config_value_parse(enum config_kind kind, const struct config_range *range,
-				      const char *text, void *field, size_t *count,
-				      struct config_why *why)
+                                      const char *text, void *field, size_t *count,
+                                      struct config_why *why)
 {
 	switch (kind) {
 	case CONFIG_KIND_NUMBER:

@@ -50,8 +50,10 @@ void sink_free(struct sink **sink)
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
-/* A message of the hub's own, to all sinks but `but` (NULL: to all). What does not get out is not missed. */
-static void hub_say(struct event_hub *hub, enum event_level level, const struct sink *but, const char *text)
+/* A message of the hub's own, to all sinks but `but` (NULL: to all). What does not get out is not
+ * missed. */
+static void hub_say(struct event_hub *hub, enum event_level level, const struct sink *but,
+                    const char *text)
 {
 	struct sp_event event;
 
@@ -66,7 +68,8 @@ static void hub_say(struct event_hub *hub, enum event_level level, const struct 
 	}
 }
 
-static void hub_write(struct event_hub *hub, struct sink *sink, const struct sp_event events[], size_t n)
+static void hub_write(struct event_hub *hub, struct sink *sink, const struct sp_event events[],
+                      size_t n)
 {
 	int before = atomic_load(&sink->error);
 	size_t written = sink->ops->write(sink, events, n);
@@ -78,8 +81,9 @@ static void hub_write(struct event_hub *hub, struct sink *sink, const struct sp_
 	atomic_fetch_add(&sink->dropped, n - written);
 	if (before != 0 || after == 0)
 		return;
-	snprintf(text, sizeof(text), "events cannot be written to %s: %s; they are lost and counted", sink->name,
-		 sink_error_text(after, why, sizeof(why)));
+	snprintf(text, sizeof(text),
+	         "events cannot be written to %s: %s; they are lost and counted", sink->name,
+	         sink_error_text(after, why, sizeof(why)));
 	hub_say(hub, LEVEL_ERROR, sink, text);
 }
 
@@ -94,8 +98,9 @@ static void tell_sink_loss(struct event_hub *hub, struct sink *sink)
 		return;
 	event_init(&event, EVENT_LOG);
 	event.level = LEVEL_WARNING;
-	snprintf(event.text, sizeof(event.text), "%llu events are lost: they could not be written to %s",
-		 (unsigned long long)lost, sink->name);
+	snprintf(event.text, sizeof(event.text),
+	         "%llu events are lost: they could not be written to %s", (unsigned long long)lost,
+	         sink->name);
 	if (sink->ops->write(sink, &event, 1) == 0)
 		return;
 	sink->told += lost;
@@ -111,7 +116,7 @@ static void tell_losses(struct event_hub *hub)
 	event_queue_stats(hub->queue, &stats);
 	if (stats.dropped > hub->queue_told) {
 		snprintf(text, sizeof(text), "%llu events are lost: the event queue was full",
-			 (unsigned long long)(stats.dropped - hub->queue_told));
+		         (unsigned long long)(stats.dropped - hub->queue_told));
 		hub->queue_told = stats.dropped;
 		hub_say(hub, LEVEL_WARNING, NULL, text);
 	}
@@ -129,8 +134,8 @@ static void reopen_sinks(struct event_hub *hub)
 
 		if (error == 0)
 			continue;
-		snprintf(text, sizeof(text), "cannot open %s again (%s); the old one stays in use", sink->name,
-			 sink_error_text(-error, why, sizeof(why)));
+		snprintf(text, sizeof(text), "cannot open %s again (%s); the old one stays in use",
+		         sink->name, sink_error_text(-error, why, sizeof(why)));
 		hub_say(hub, LEVEL_ERROR, NULL, text);
 	}
 }
@@ -185,7 +190,8 @@ static void hub_free(struct event_hub *hub)
 	free(hub);
 }
 
-/* The thread takes no signals: they are main's, and a closed pipe or a file size limit is an errno here. */
+/* The thread takes no signals: they are main's, and a closed pipe or a file size limit is an errno
+ * here. */
 static int start_thread(struct event_hub *hub)
 {
 	sigset_t all, old;
@@ -198,7 +204,7 @@ static int start_thread(struct event_hub *hub)
 }
 
 struct event_hub *event_hub_start_sinks(struct event_queue *queue, struct sink *sinks[], size_t n,
-					enum event_level level)
+                                        enum event_level level)
 {
 	struct event_hub *hub = calloc(1, sizeof(*hub));
 
@@ -221,7 +227,7 @@ struct event_hub *event_hub_start_sinks(struct event_queue *queue, struct sink *
 }
 
 struct event_hub *event_hub_start(struct event_queue *queue, const struct log_config *log,
-				  char error[EVENT_HUB_ERROR_MAX])
+                                  char error[EVENT_HUB_ERROR_MAX])
 {
 	struct sink *sinks[SINKS_MAX];
 	char why[64];
@@ -234,18 +240,20 @@ struct event_hub *event_hub_start(struct event_queue *queue, const struct log_co
 		sinks[n] = sink_file_new(log->file, format, &code);
 		if (sinks[n] == NULL) {
 			snprintf(error, EVENT_HUB_ERROR_MAX, "log file %s: %s", log->file,
-				 strerror_r(-code, why, sizeof(why)));
+			         strerror_r(-code, why, sizeof(why)));
 			return NULL;
 		}
 		n++;
 	}
 	if (log->syslog) {
-		const char *facility = log->syslog_facility != NULL ? log->syslog_facility : "daemon";
+		const char *facility =
+		    log->syslog_facility != NULL ? log->syslog_facility : "daemon";
 
 		sinks[n] = sink_syslog_new(SYSLOG_PATH, facility, &code);
 		if (sinks[n] == NULL) {
 			snprintf(error, EVENT_HUB_ERROR_MAX, "syslog facility %s: %s", facility,
-				 code == -EINVAL ? "there is no such facility" : strerror_r(-code, why, sizeof(why)));
+			         code == -EINVAL ? "there is no such facility"
+			                         : strerror_r(-code, why, sizeof(why)));
 			if (n > 0)
 				sink_free(&sinks[0]);
 			return NULL;
@@ -267,7 +275,8 @@ bool event_hub_stop(struct event_hub **hub)
 	if (h == NULL)
 		return true;
 	/* Beyond its own limit the thread may still be in one last batch for each sink. */
-	int64_t deadline_ms = sp_now_ms() + EVENT_HUB_STOP_MS + EVENT_HUB_TURN_MS + SINKS_MAX * SINK_WAIT_MS;
+	int64_t deadline_ms =
+	    sp_now_ms() + EVENT_HUB_STOP_MS + EVENT_HUB_TURN_MS + SINKS_MAX * SINK_WAIT_MS;
 
 	atomic_store(&h->stop, true);
 	while (!atomic_load(&h->finished)) {

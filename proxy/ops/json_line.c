@@ -74,7 +74,8 @@ struct character {
 	size_t length; /* bytes; 0: not valid UTF-8 */
 };
 
-/* The character at p[0..n), n > 0. Overlong forms, surrogates and codes beyond U+10FFFF are not valid. */
+/* The character at p[0..n), n > 0. Overlong forms, surrogates and codes beyond U+10FFFF are not
+ * valid. */
 static struct character utf8_character(const char *p, size_t n)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
@@ -101,7 +102,8 @@ static struct character utf8_character(const char *p, size_t n)
 	return c;
 }
 
-/* Characters that could end a line, move the cursor or turn the text around where a line is shown. */
+/* Characters that could end a line, move the cursor or turn the text around where a line is shown.
+ */
 static bool is_unsafe(uint32_t code)
 {
 	if (code < 0x20 || (code >= 0x7f && code < 0xa0))
@@ -294,7 +296,8 @@ static void put_digits(char *p, int64_t v, int digits)
 
 void time_format_utc(int64_t wall_ms, char buf[TIME_TEXT_MAX])
 {
-	/* Days since 0000-03-01 in eras of 400 years; a year begins in March, so that the leap day is its last. */
+	/* Days since 0000-03-01 in eras of 400 years; a year begins in March, so that the leap day
+	 * is its last. */
 	int64_t ms = sp_min64(sp_max64(wall_ms, 0), INT64_C(253402300799999));
 	int64_t second = ms / 1000 % 86400;
 	int64_t days = ms / 86400000 + 719468;
@@ -479,7 +482,8 @@ static void text_message(struct json_out *out, const struct sp_event *event)
 	struct field_writer w = { out, false };
 
 	if (event->kind == EVENT_LOG) {
-		text_escaped(out, span_from(event->text, strnlen(event->text, sizeof(event->text))));
+		text_escaped(out,
+		             span_from(event->text, strnlen(event->text, sizeof(event->text))));
 		event_fields(&w, event);
 		return;
 	}

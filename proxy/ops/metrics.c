@@ -53,10 +53,11 @@ static void collect_sessions(struct session_table *table, struct metrics *out)
 	}
 }
 
-static void collect_locks(struct session_table *table, struct lock_summary *out)
+void metrics_locks(struct session_table *table, struct lock_summary *out)
 {
 	size_t shards = session_table_shards(table);
 
+	*out = (struct lock_summary){ .longest_by = NULL };
 	for (size_t i = 0; i < shards; i++) {
 		struct lock_stats stats;
 
@@ -66,6 +67,7 @@ static void collect_locks(struct session_table *table, struct lock_summary *out)
 		if (stats.longest_by != NULL && stats.longest_hold_us >= out->longest_hold_us) {
 			out->longest_hold_us = stats.longest_hold_us;
 			out->longest_by = stats.longest_by;
+			out->longest_lock = i;
 		}
 	}
 }
@@ -83,7 +85,8 @@ static void collect_workers(const struct ops_sources *sources, struct metrics *o
 	}
 	for (size_t i = 0; i < sources->workers && sources->farewells != NULL; i++) {
 		for (size_t kind = 0; kind < LEDGER_KINDS; kind++)
-			out->farewells[kind] += ledger_get(sources->farewells[i], (enum ledger_kind)kind);
+			out->farewells[kind] +=
+			    ledger_get(sources->farewells[i], (enum ledger_kind)kind);
 	}
 }
 
@@ -94,14 +97,14 @@ void metrics_collect(const struct ops_sources *sources, struct metrics *out)
 	collect_workers(sources, out);
 	if (sources->table != NULL) {
 		collect_sessions(sources->table, out);
-		collect_locks(sources->table, &out->locks);
+		metrics_locks(sources->table, &out->locks);
 	}
 	if (sources->queue != NULL)
 		event_queue_stats(sources->queue, &out->queue);
 	if (sources->hub != NULL)
 		out->sinks_n = event_hub_sinks(sources->hub, out->sinks, SINKS_MAX);
-	if (sources->reaper != NULL)
-		reaper_stats(sources->reaper, &out->reaper);
+	if (sources->reaper != NULL && *sources->reaper != NULL)
+		reaper_stats(*sources->reaper, &out->reaper);
 	if (sources->auditor != NULL) {
 		struct auditor_stats stats;
 
@@ -122,19 +125,20 @@ struct sample_list {
 /* Families of one that are not in a table elsewhere. */
 #define SINGLE_FAMILIES 20
 
-_Static_assert(COUNTER_COUNT + END_REASON_COUNT + CLOCK_COUNT + 2 * LEDGER_KINDS + PLACES + 3 * SINKS_MAX +
-		       SINGLE_FAMILIES <= METRIC_SAMPLES_MAX,
-	       "METRIC_SAMPLES_MAX is too small");
+_Static_assert(COUNTER_COUNT + END_REASON_COUNT + CLOCK_COUNT + 2 * LEDGER_KINDS + PLACES +
+                       3 * SINKS_MAX + SINGLE_FAMILIES <=
+                   METRIC_SAMPLES_MAX,
+               "METRIC_SAMPLES_MAX is too small");
 
-static void add(struct sample_list *list, enum metric_type type, const char *family, const char *help,
-		uint64_t value)
+static void add(struct sample_list *list, enum metric_type type, const char *family,
+                const char *help, uint64_t value)
 {
 	SP_ASSERT(list->n < METRIC_SAMPLES_MAX);
 	list->v[list->n++] = (struct metric_sample){ family, NULL, NULL, type, value, help };
 }
 
-static void add_member(struct sample_list *list, enum metric_type type, const char *family, const char *help,
-		       const char *key, const char *label, uint64_t value)
+static void add_member(struct sample_list *list, enum metric_type type, const char *family,
+                       const char *help, const char *key, const char *label, uint64_t value)
 {
 	add(list, type, family, help, value);
 	list->v[list->n - 1].key = key;
@@ -145,64 +149,76 @@ static void add_sessions(struct sample_list *list, const struct metrics *m)
 {
 	add(list, METRIC_GAUGE, "sessions", "sessions at the moment", m->sessions);
 	for (size_t i = 0; i < PLACES; i++)
-		add_member(list, METRIC_GAUGE, "sessions_in", "sessions at the moment, by what they do", "place",
-			   session_place_name((enum session_place)i), m->by_place[i]);
+		add_member(list, METRIC_GAUGE, "sessions_in",
+		           "sessions at the moment, by what they do", "place",
+		           session_place_name((enum session_place)i), m->by_place[i]);
 	for (size_t i = 0; i < LEDGER_KINDS; i++)
 		add_member(list, METRIC_GAUGE, "held", "what the sessions hold, by kind", "kind",
-			   ledger_kind_name((enum ledger_kind)i), m->held[i]);
+		           ledger_kind_name((enum ledger_kind)i), m->held[i]);
 	for (size_t i = 0; i < LEDGER_KINDS; i++)
-		add_member(list, METRIC_GAUGE, "farewells_held", "what sessions that ended still hold for their last words",
-			   "kind", ledger_kind_name((enum ledger_kind)i), m->farewells[i]);
+		add_member(list, METRIC_GAUGE, "farewells_held",
+		           "what sessions that ended still hold for their last words", "kind",
+		           ledger_kind_name((enum ledger_kind)i), m->farewells[i]);
 }
 
 static void add_counters(struct sample_list *list, const struct metrics *m)
 {
 	for (size_t i = 0; i < COUNTER_COUNT; i++)
-		add(list, METRIC_COUNTER, counter_name((enum counter)i), counter_help((enum counter)i),
-		    m->sums.value[i]);
+		add(list, METRIC_COUNTER, counter_name((enum counter)i),
+		    counter_help((enum counter)i), m->sums.value[i]);
 	for (size_t i = 0; i < END_REASON_COUNT; i++)
-		add_member(list, METRIC_COUNTER, "sessions_ended_by", "sessions ended, by reason", "reason",
-			   end_reason_row((enum end_reason)i)->name, m->sums.ended[i]);
+		add_member(list, METRIC_COUNTER, "sessions_ended_by", "sessions ended, by reason",
+		           "reason", end_reason_row((enum end_reason)i)->name, m->sums.ended[i]);
 	for (size_t i = 0; i < CLOCK_COUNT; i++)
-		add_member(list, METRIC_COUNTER, "clocks_expired", "timeouts that came to pass, by clock", "clock",
-			   clock_name((enum clock_id)i), m->sums.expired[i]);
+		add_member(list, METRIC_COUNTER, "clocks_expired",
+		           "timeouts that came to pass, by clock", "clock",
+		           clock_name((enum clock_id)i), m->sums.expired[i]);
 }
 
 static void add_events(struct sample_list *list, const struct metrics *m)
 {
-	add(list, METRIC_COUNTER, "events_emitted", "events taken into the event queue", m->queue.emitted);
-	add(list, METRIC_COUNTER, "events_dropped", "events lost because the event queue was full", m->queue.dropped);
-	add(list, METRIC_GAUGE, "event_queue_length", "events that wait for the event hub", m->queue.length);
+	add(list, METRIC_COUNTER, "events_emitted", "events taken into the event queue",
+	    m->queue.emitted);
+	add(list, METRIC_COUNTER, "events_dropped", "events lost because the event queue was full",
+	    m->queue.dropped);
+	add(list, METRIC_GAUGE, "event_queue_length", "events that wait for the event hub",
+	    m->queue.length);
 	for (size_t i = 0; i < m->sinks_n; i++)
-		add_member(list, METRIC_COUNTER, "sink_written", "events written, by sink", "sink", m->sinks[i].name,
-			   m->sinks[i].written);
+		add_member(list, METRIC_COUNTER, "sink_written", "events written, by sink", "sink",
+		           m->sinks[i].name, m->sinks[i].written);
 	for (size_t i = 0; i < m->sinks_n; i++)
-		add_member(list, METRIC_COUNTER, "sink_dropped", "events lost because a sink did not take them", "sink",
-			   m->sinks[i].name, m->sinks[i].dropped);
+		add_member(list, METRIC_COUNTER, "sink_dropped",
+		           "events lost because a sink did not take them", "sink", m->sinks[i].name,
+		           m->sinks[i].dropped);
 	for (size_t i = 0; i < m->sinks_n; i++)
-		add_member(list, METRIC_GAUGE, "sink_failing", "1: the sink takes nothing at the moment", "sink",
-			   m->sinks[i].name, m->sinks[i].error != 0);
+		add_member(list, METRIC_GAUGE, "sink_failing",
+		           "1: the sink takes nothing at the moment", "sink", m->sinks[i].name,
+		           m->sinks[i].error != 0);
 }
 
 static void add_machinery(struct sample_list *list, const struct metrics *m)
 {
-	add(list, METRIC_GAUGE, "mailbox_messages", "messages that wait for the workers", m->mailbox_messages);
-	add(list, METRIC_GAUGE, "mailbox_longest", "messages in the fullest mailbox", m->mailbox_longest);
+	add(list, METRIC_GAUGE, "mailbox_messages", "messages that wait for the workers",
+	    m->mailbox_messages);
+	add(list, METRIC_GAUGE, "mailbox_longest", "messages in the fullest mailbox",
+	    m->mailbox_longest);
 	add(list, METRIC_COUNTER, "reaper_ticks", "sweeps of the reaper", m->reaper.ticks);
 	add(list, METRIC_COUNTER, "reaper_notices", "notices sent to workers", m->reaper.notices);
-	add(list, METRIC_COUNTER, "reaper_repeated", "notices sent again: a worker does not get its work done",
-	    m->reaper.repeated);
-	add(list, METRIC_COUNTER, "reaper_refused", "notices that a full mailbox refused; they come again",
-	    m->reaper.refused);
+	add(list, METRIC_COUNTER, "reaper_repeated",
+	    "notices sent again: a worker does not get its work done", m->reaper.repeated);
+	add(list, METRIC_COUNTER, "reaper_refused",
+	    "notices that a full mailbox refused; they come again", m->reaper.refused);
 	add(list, METRIC_GAUGE, "reaper_longest_tick_us", "longest sweep, in microseconds",
 	    (uint64_t)m->reaper.longest_tick_us);
-	add(list, METRIC_COUNTER, "table_locks_taken", "times a shard of the session table was locked", m->locks.taken);
-	add(list, METRIC_COUNTER, "table_locks_waited", "of these, times it was held by another thread",
-	    m->locks.waited);
-	add(list, METRIC_GAUGE, "table_lock_longest_hold_us", "longest hold of a shard's lock, in microseconds",
-	    (uint64_t)m->locks.longest_hold_us);
+	add(list, METRIC_COUNTER, "table_locks_taken",
+	    "times a shard of the session table was locked", m->locks.taken);
+	add(list, METRIC_COUNTER, "table_locks_waited",
+	    "of these, times it was held by another thread", m->locks.waited);
+	add(list, METRIC_GAUGE, "table_lock_longest_hold_us",
+	    "longest hold of a shard's lock, in microseconds", (uint64_t)m->locks.longest_hold_us);
 	add(list, METRIC_GAUGE, "orphans", "orphans that the last audit found", m->orphans);
-	add(list, METRIC_COUNTER, "orphans_ever", "different orphans found since the start", m->orphans_ever);
+	add(list, METRIC_COUNTER, "orphans_ever", "different orphans found since the start",
+	    m->orphans_ever);
 	add(list, METRIC_COUNTER, "audits", "audits made", m->audits);
 }
 
@@ -210,7 +226,8 @@ size_t metrics_samples(const struct metrics *metrics, struct metric_sample out[M
 {
 	struct sample_list list = { out, 0 };
 
-	add(&list, METRIC_GAUGE, "uptime_ms", "milliseconds since the start", (uint64_t)metrics->uptime_ms);
+	add(&list, METRIC_GAUGE, "uptime_ms", "milliseconds since the start",
+	    (uint64_t)metrics->uptime_ms);
 	add_sessions(&list, metrics);
 	add_counters(&list, metrics);
 	add_events(&list, metrics);

@@ -169,7 +169,8 @@ void report_group_u64(struct report *r, const char *key, const char *label, uint
 
 	piece_begin(r, &piece);
 	if (r->json) {
-		json_put_string(&piece.json, cut_to_fit(label)); /* a sink's label has a path in it */
+		json_put_string(&piece.json,
+		                cut_to_fit(label)); /* a sink's label has a path in it */
 		json_put_raw(&piece.json, ":");
 		piece.json.comma = false;
 	} else {
@@ -242,6 +243,18 @@ void report_cell_text(struct report *r, const char *value)
 
 	cell_begin(r, &piece);
 	put_text_value(r, &piece.json, value);
+	piece_end(r, &piece);
+}
+
+void report_cell_line(struct report *r, const char *line)
+{
+	struct piece piece;
+
+	cell_begin(r, &piece);
+	if (r->json)
+		json_put_string(&piece.json, cut_to_fit(line));
+	else
+		text_escaped(&piece.json, cut_to_fit(line));
 	piece_end(r, &piece);
 }
 

@@ -22,9 +22,9 @@
 
 #define DEFAULT_SOCKET "/run/sallyport/admin.sock"
 #define ANSWER_SECONDS 30 /* how long the server may be silent */
-#define CELL_MAX       1024
-#define COLUMNS_MAX    32
-#define NAME_WIDTH     44 /* of single values, so that theirs stand in a column */
+#define CELL_MAX 1024
+#define COLUMNS_MAX 32
+#define NAME_WIDTH 44 /* of single values, so that theirs stand in a column */
 
 enum exit_code { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_USAGE = 2 };
 
@@ -81,8 +81,8 @@ static void format_bytes(int64_t bytes, char *buf, size_t size)
 
 static bool is_unsafe(uint32_t c)
 {
-	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-	       (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
 /* Length of the UTF-8 character at s, and its code. jansson has checked that it is valid. */
@@ -109,8 +109,8 @@ static void copy_safe(const char *from, char *buf, size_t size)
 		size_t k = length;
 
 		if (is_unsafe(code))
-			k = (size_t)snprintf(escaped, sizeof(escaped), code < 0x100 ? "\\x%02x" : "\\u%04x",
-					     (unsigned)code);
+			k = (size_t)snprintf(escaped, sizeof(escaped),
+			                     code < 0x100 ? "\\x%02x" : "\\u%04x", (unsigned)code);
 		if (n + k >= size)
 			break;
 		memcpy(buf + n, is_unsafe(code) ? (const void *)escaped : (const void *)s, k);
@@ -131,7 +131,7 @@ static void format_value(const char *name, const json_t *value, char buf[CELL_MA
 		format_bytes(json_integer_value(value), buf, CELL_MAX);
 	else if (json_is_integer(value))
 		snprintf(buf, CELL_MAX, "%lld%s", (long long)json_integer_value(value),
-			 ends_with(name, "_us") ? " us" : "");
+		         ends_with(name, "_us") ? " us" : "");
 	else if (json_is_boolean(value))
 		snprintf(buf, CELL_MAX, "%s", json_is_true(value) ? "yes" : "no");
 	else
@@ -185,11 +185,11 @@ static const struct {
 	const char *columns[16]; /* ends with NULL */
 } narrow[] = {
 	{ "sessions",
-	  { "id", "client", "user", "server_name", "place", "verb", "age_ms", "idle_ms", "due_ms", "bytes_up",
-	    "bytes_down", NULL } },
+	  { "id", "client", "user", "server_name", "place", "verb", "age_ms", "idle_ms", "due_ms",
+	    "bytes_up", "bytes_down", NULL } },
 	{ "servers",
-	  { "pool", "server", "state", "sessions", "max_sessions", "logons", "failures", "down_for_ms", "lessons",
-	    "reason", NULL } },
+	  { "pool", "server", "state", "sessions", "max_sessions", "logons", "failures",
+	    "down_for_ms", "lessons", "reason", NULL } },
 };
 
 struct table {
@@ -289,7 +289,8 @@ static bool print_lines(const json_t *rows)
 	json_t *row;
 	size_t i;
 
-	if (json_object_size(json_array_get(rows, 0)) != 1 || json_object_get(json_array_get(rows, 0), "line") == NULL)
+	if (json_object_size(json_array_get(rows, 0)) != 1 ||
+	    json_object_get(json_array_get(rows, 0), "line") == NULL)
 		return false;
 	json_array_foreach(rows, i, row)
 	{
@@ -451,14 +452,18 @@ static char *ask(const struct options *options, const char *command)
 
 	if (fd == -1)
 		return NULL;
-	/* What the server says when it takes no more clients may stand there before anything is sent. */
+	/* What the server says when it takes no more clients may stand there before anything is
+	 * sent. */
 	(void)send_all(fd, command, strlen(command));
 	line = receive_line(fd);
 	if (line == NULL && errno == EAGAIN)
-		fprintf(stderr, "sallyportctl: %s: no answer within %d s\n", options->socket, ANSWER_SECONDS);
+		fprintf(stderr, "sallyportctl: %s: no answer within %d s\n", options->socket,
+		        ANSWER_SECONDS);
 	else if (line == NULL && errno == EPROTO)
-		fprintf(stderr, "sallyportctl: %s: the connection was closed before the answer was complete\n",
-			options->socket);
+		fprintf(
+		    stderr,
+		    "sallyportctl: %s: the connection was closed before the answer was complete\n",
+		    options->socket);
 	else if (line == NULL)
 		complain(options->socket, "no answer");
 	close(fd);
@@ -476,7 +481,8 @@ static int show(const struct options *options, const char *line)
 	if (answer == NULL) {
 		bool refused = strncmp(line, "error: ", 7) == 0;
 
-		fprintf(stderr, "sallyportctl: %.200s\n", refused ? line : "the answer is not JSON; is that sallyport?");
+		fprintf(stderr, "sallyportctl: %.200s\n",
+		        refused ? line : "the answer is not JSON; is that sallyport?");
 		return EXIT_ERROR;
 	}
 	if (refusal != NULL) {
@@ -507,18 +513,18 @@ static void print_usage(FILE *to)
 	};
 
 	fprintf(to, "Usage: sallyportctl [OPTION]... COMMAND\n"
-		    "Asks a running sallyport on its admin socket.\n\n"
-		    "  -s, --socket=PATH  the socket (default " DEFAULT_SOCKET ")\n"
-		    "  -j, --json         show the answer as JSON, as it came\n"
-		    "  -w, --wide         show all columns, and what is zero\n"
-		    "  -h, --help         show this\n"
-		    "  -V, --version      show the version\n\n"
-		    "Commands:\n");
+	            "Asks a running sallyport on its admin socket.\n\n"
+	            "  -s, --socket=PATH  the socket (default " DEFAULT_SOCKET ")\n"
+	            "  -j, --json         show the answer as JSON, as it came\n"
+	            "  -w, --wide         show all columns, and what is zero\n"
+	            "  -h, --help         show this\n"
+	            "  -V, --version      show the version\n\n"
+	            "Commands:\n");
 	for (size_t i = 0; i < SP_ARRAY_LEN(commands); i++) {
 		char name[64];
-		const char *argument = strcmp(commands[i][1], "ID") == 0    ? " ID" :
-				       strcmp(commands[i][1], "NOW") == 0 ? " [--now]" :
-									    "";
+		const char *argument = strcmp(commands[i][1], "ID") == 0    ? " ID"
+		                       : strcmp(commands[i][1], "NOW") == 0 ? " [--now]"
+		                                                            : "";
 
 		snprintf(name, sizeof(name), "%s%s", commands[i][0], argument);
 		fprintf(to, "  %-22s %s\n", name, commands[i][2]);
@@ -549,8 +555,8 @@ int main(int argc, char *argv[])
 {
 	static const struct option longs[] = {
 		{ "socket", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
-		{ "wide", no_argument, NULL, 'w' },	    { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },	    { NULL, 0, NULL, 0 },
+		{ "wide", no_argument, NULL, 'w' },         { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },      { NULL, 0, NULL, 0 },
 	};
 	struct options options = { .socket = DEFAULT_SOCKET };
 	char command[512];
@@ -579,8 +585,10 @@ int main(int argc, char *argv[])
 			return EXIT_USAGE;
 		}
 	}
-	/* Options behind the command are as good as before it, but for those that the server knows. */
-	while (argc - optind > 1 && (strcmp(argv[argc - 1], "--json") == 0 || strcmp(argv[argc - 1], "--wide") == 0)) {
+	/* Options behind the command are as good as before it, but for those that the server knows.
+	 */
+	while (argc - optind > 1 &&
+	       (strcmp(argv[argc - 1], "--json") == 0 || strcmp(argv[argc - 1], "--wide") == 0)) {
 		if (strcmp(argv[argc - 1], "--json") == 0)
 			options.json = true;
 		else
@@ -589,7 +597,7 @@ int main(int argc, char *argv[])
 	}
 	if (!make_command(argc - optind, argv + optind, &options, command, sizeof(command))) {
 		fprintf(stderr, "sallyportctl: %s\nTry: sallyportctl --help\n",
-			argc == optind ? "no command" : "not a command");
+		        argc == optind ? "no command" : "not a command");
 		return EXIT_USAGE;
 	}
 	char *line = ask(&options, command);

@@ -28,14 +28,14 @@
 enum way {
 	WAY_FILE,     /* regular file: write(2) does not wait for anybody */
 	WAY_NONBLOCK, /* the open file is our own and O_NONBLOCK */
-	WAY_SOCKET,   /* shared with others: MSG_DONTWAIT, the flag of the open file stays as it is */
-	WAY_POLLED,   /* shared and not to be reopened: what poll(2) says fits, PIPE_BUF at a time */
+	WAY_SOCKET, /* shared with others: MSG_DONTWAIT, the flag of the open file stays as it is */
+	WAY_POLLED, /* shared and not to be reopened: what poll(2) says fits, PIPE_BUF at a time */
 };
 
 struct sink_file {
 	struct sink sink;
 	char *path; /* NULL: the descriptor was given */
-	int fd;	    /* -1: not open at the moment */
+	int fd;     /* -1: not open at the moment */
 	enum way way;
 	enum sink_format format;
 	char rest[EVENT_LINE_MAX];
@@ -78,7 +78,8 @@ static void file_close(struct sink_file *file)
 /* 0 or -errno. -ENXIO: a FIFO that nobody reads. */
 static int open_path(const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
+	int fd =
+	    open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
 
 	return fd == -1 ? -errno : fd;
 }
@@ -101,7 +102,8 @@ static bool wait_writable(int fd, int64_t deadline_ms)
 	}
 }
 
-static ssize_t write_some(const struct sink_file *file, const char *p, size_t n, int64_t deadline_ms)
+static ssize_t write_some(const struct sink_file *file, const char *p, size_t n,
+                          int64_t deadline_ms)
 {
 	switch (file->way) {
 	case WAY_FILE:
@@ -119,8 +121,10 @@ static ssize_t write_some(const struct sink_file *file, const char *p, size_t n,
 	SP_UNREACHABLE("complete switch");
 }
 
-/* Writes until all is out, it fails, or the time is over. Returns the bytes written; *error the errno or 0. */
-static size_t push(const struct sink_file *file, const char *p, size_t n, int64_t wait_ms, int *error)
+/* Writes until all is out, it fails, or the time is over. Returns the bytes written; *error the
+ * errno or 0. */
+static size_t push(const struct sink_file *file, const char *p, size_t n, int64_t wait_ms,
+                   int *error)
 {
 	int64_t deadline_ms = sp_now_ms() + wait_ms;
 	size_t done = 0;
@@ -145,15 +149,16 @@ static size_t push(const struct sink_file *file, const char *p, size_t n, int64_
 }
 
 /* The lines one behind the other into the buffer; ends[i] is where line i ends. */
-static size_t format_lines(struct sink_file *file, const struct sp_event events[], size_t n, size_t ends[])
+static size_t format_lines(struct sink_file *file, const struct sp_event events[], size_t n,
+                           size_t ends[])
 {
 	size_t at = file->rest_n;
 
 	memcpy(file->buffer, file->rest, file->rest_n);
 	for (size_t i = 0; i < n; i++) {
-		at += file->format == SINK_JSON ?
-			  event_line_json(&events[i], file->buffer + at, EVENT_LINE_MAX) :
-			  event_line_text(&events[i], file->buffer + at, EVENT_LINE_MAX);
+		at += file->format == SINK_JSON
+		          ? event_line_json(&events[i], file->buffer + at, EVENT_LINE_MAX)
+		          : event_line_text(&events[i], file->buffer + at, EVENT_LINE_MAX);
 		ends[i] = at;
 	}
 	return at;

@@ -24,7 +24,7 @@
 struct sink_syslog {
 	struct sink sink;
 	struct sockaddr_un address;
-	int fd;	      /* connected, or -1 */
+	int fd;       /* connected, or -1 */
 	int facility; /* shifted, as <syslog.h> has it */
 };
 
@@ -32,12 +32,12 @@ static const struct {
 	const char *name;
 	int code;
 } facilities[] = {
-	{ "kern", LOG_KERN },	  { "user", LOG_USER },	    { "mail", LOG_MAIL },
-	{ "daemon", LOG_DAEMON }, { "auth", LOG_AUTH },	    { "syslog", LOG_SYSLOG },
-	{ "lpr", LOG_LPR },	  { "news", LOG_NEWS },	    { "uucp", LOG_UUCP },
-	{ "cron", LOG_CRON },	  { "authpriv", LOG_AUTHPRIV }, { "ftp", LOG_FTP },
-	{ "local0", LOG_LOCAL0 }, { "local1", LOG_LOCAL1 }, { "local2", LOG_LOCAL2 },
-	{ "local3", LOG_LOCAL3 }, { "local4", LOG_LOCAL4 }, { "local5", LOG_LOCAL5 },
+	{ "kern", LOG_KERN },     { "user", LOG_USER },         { "mail", LOG_MAIL },
+	{ "daemon", LOG_DAEMON }, { "auth", LOG_AUTH },         { "syslog", LOG_SYSLOG },
+	{ "lpr", LOG_LPR },       { "news", LOG_NEWS },         { "uucp", LOG_UUCP },
+	{ "cron", LOG_CRON },     { "authpriv", LOG_AUTHPRIV }, { "ftp", LOG_FTP },
+	{ "local0", LOG_LOCAL0 }, { "local1", LOG_LOCAL1 },     { "local2", LOG_LOCAL2 },
+	{ "local3", LOG_LOCAL3 }, { "local4", LOG_LOCAL4 },     { "local5", LOG_LOCAL5 },
 	{ "local6", LOG_LOCAL6 }, { "local7", LOG_LOCAL7 },
 };
 
@@ -73,18 +73,19 @@ static int severity(enum event_level level)
 }
 
 /* "<30>Feb  3 04:05:06 sallyport[123]: " and the message. Returns the length. */
-static size_t format_datagram(const struct sink_syslog *s, const struct sp_event *event, char *buf, size_t size)
+static size_t format_datagram(const struct sink_syslog *s, const struct sp_event *event, char *buf,
+                              size_t size)
 {
 	static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-					  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+		                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	time_t t = (time_t)(event->wall_ms / 1000);
 	struct tm tm;
 
 	if (localtime_r(&t, &tm) == NULL)
 		memset(&tm, 0, sizeof(tm));
 	int n = snprintf(buf, size, "<%d>%s %2d %02d:%02d:%02d sallyport[%ld]: ",
-			 s->facility | severity(event->level), months[tm.tm_mon % 12], tm.tm_mday,
-			 tm.tm_hour, tm.tm_min, tm.tm_sec, (long)getpid());
+	                 s->facility | severity(event->level), months[tm.tm_mon % 12], tm.tm_mday,
+	                 tm.tm_hour, tm.tm_min, tm.tm_sec, (long)getpid());
 	SP_ASSERT(n > 0 && (size_t)n < size);
 	return (size_t)n + event_line_message(event, buf + n, size - (size_t)n);
 }
@@ -123,7 +124,8 @@ static bool wait_writable(int fd, int64_t deadline_ms)
 	return left > 0 && poll(&p, 1, (int)left) > 0;
 }
 
-/* One datagram; 0 or the errno. A daemon that was started again is found by connecting once more. */
+/* One datagram; 0 or the errno. A daemon that was started again is found by connecting once more.
+ */
 static int send_datagram(struct sink_syslog *s, const char *p, size_t n, int64_t deadline_ms)
 {
 	bool fresh = s->fd == -1;

@@ -110,14 +110,15 @@ void event_queue_free(struct event_queue **queue)
 /* The text is the last member, and mostly short. */
 static size_t used_size(const struct sp_event *event)
 {
-	size_t size = offsetof(struct sp_event, text) + strnlen(event->text, sizeof(event->text) - 1) + 1;
+	size_t size =
+	    offsetof(struct sp_event, text) + strnlen(event->text, sizeof(event->text) - 1) + 1;
 
 	return size < sizeof(*event) ? size : sizeof(*event);
 }
 
 /* Copies the event in. False: the ring is full. */
 static bool put_locked(struct event_queue *queue, const struct sp_event *event, size_t size)
-    SP_REQUIRES(queue->lock)
+    SP_REQUIRES(queue->lock, sp_any_shard)
 {
 	if (queue->length == queue->capacity) {
 		queue->dropped++;
@@ -159,7 +160,7 @@ void log_write(struct event_queue *queue, enum event_level level, const char *fo
 	event_init(&event, EVENT_LOG);
 	event.level = level;
 	va_start(args, format);
-	vsnprintf(event.text, sizeof(event.text), format, args);
+	(void)vsnprintf(event.text, sizeof(event.text), format, args);
 	va_end(args);
 	event_emit(queue, &event);
 }
@@ -180,7 +181,7 @@ static bool wait_locked(struct event_queue *queue, int64_t until_ms)
 }
 
 static size_t take_locked(struct event_queue *queue, struct sp_event out[], size_t n)
-    SP_REQUIRES(queue->lock)
+    SP_REQUIRES(queue->lock, sp_any_shard)
 {
 	size_t got = 0;
 

@@ -85,7 +85,9 @@ bool fd_registry_get(int fd, struct fd_note *out)
 
 		if (atomic_load(&entry->where) != where || atomic_load(&entry->owner) != owner)
 			continue; /* another note has come meanwhile */
-		*out = (struct fd_note){ .owner = { owner }, .kind = (enum ledger_kind)kind, .where = where };
+		*out = (struct fd_note){ .owner = { owner },
+			                 .kind = (enum ledger_kind)kind,
+			                 .where = where };
 		return true;
 	}
 }

@@ -22,7 +22,7 @@ struct mailbox {
 	struct core_lock lock;
 	int fd;
 	size_t capacity; /* of ordinary messages */
-	size_t size;	 /* of the ring: capacity and the reserved room */
+	size_t size;     /* of the ring: capacity and the reserved room */
 	size_t first;
 	size_t ordinary;
 	size_t reserved;
@@ -107,12 +107,12 @@ static bool has_reserved_room(enum message_kind kind)
 static void set_length(struct mailbox *mailbox)
 {
 	atomic_store_explicit(&mailbox->length, mailbox->ordinary + mailbox->reserved,
-			      memory_order_relaxed);
+	                      memory_order_relaxed);
 }
 
 /* Puts the message in. False: no room of its kind. *was_empty: the owner is to be woken. */
-static bool put_locked(struct mailbox *mailbox, struct message message, bool reserved, bool *was_empty)
-    SP_REQUIRES(mailbox->lock)
+static bool put_locked(struct mailbox *mailbox, struct message message, bool reserved,
+                       bool *was_empty) SP_REQUIRES(mailbox->lock, sp_any_shard)
 {
 	size_t length = mailbox->ordinary + mailbox->reserved;
 	size_t *count = reserved ? &mailbox->reserved : &mailbox->ordinary;
@@ -142,7 +142,7 @@ bool mailbox_post(struct mailbox *mailbox, struct message message)
 }
 
 static size_t take_locked(struct mailbox *mailbox, struct message out[], size_t n)
-    SP_REQUIRES(mailbox->lock)
+    SP_REQUIRES(mailbox->lock, sp_any_shard)
 {
 	size_t got = 0;
 
@@ -164,7 +164,7 @@ size_t mailbox_take(struct mailbox *mailbox, struct message out[], size_t n)
 {
 	SP_ASSERT_UNLOCKED();
 
-	/* Only we take, so what is more than n now leaves something behind, and the eventfd may stay. */
+	/* Only we take: what is more than n now leaves something, and the eventfd may stay. */
 	bool cleared = mailbox_length(mailbox) <= n;
 
 	if (cleared)
@@ -175,8 +175,9 @@ size_t mailbox_take(struct mailbox *mailbox, struct message out[], size_t n)
 	bool left = mailbox->ordinary + mailbox->reserved > 0;
 	core_lock_drop(&mailbox->lock);
 
+	/* They came behind the clearing, and their posters found others before them. */
 	if (cleared && left)
-		fd_raise(mailbox); /* they came behind the clearing, and their poster found others before them */
+		fd_raise(mailbox);
 	return got;
 }
 

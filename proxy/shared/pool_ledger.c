@@ -6,11 +6,6 @@
  * and waiters are allocated before it is taken and freed after it was dropped.
  * What is read on every logon beside the choice itself (lessons, whether a
  * server has failed lately) is atomic and read without the lock.
- *
- * Who waits goes first: as many askers as there is room for may pass, counted
- * from the head of the queue; who does not wait is behind all who do. A waiter
- * that was told and has not come, or came and could not use the room, is `late`:
- * it keeps its place and holds up nobody.
  */
 #include "sallyport/pool_ledger.h"
 
@@ -19,10 +14,9 @@
 #include <string.h>
 
 #include "sallyport/clock.h"
+#include "sallyport/wait_queue.h"
 
-#define WAITER_BUCKETS_LOG2 10
-#define WAITER_BUCKETS	    (1 << WAITER_BUCKETS_LOG2)
-#define RESPONSE_SMOOTHING  8 /* the newest response weighs one eighth */
+#define RESPONSE_SMOOTHING 8 /* the newest response weighs one eighth */
 
 _Static_assert(POOL_SERVERS_MAX <= BALANCE_ROWS_MAX, "a pool fits one choice");
 
@@ -47,23 +41,13 @@ struct place {
 	_Atomic int64_t response_us;
 };
 
-struct waiter {
-	struct session_id id;
-	struct waiter *next, **prev; /* in order of joining */
-	struct waiter *chain;	     /* in its bucket */
-	bool told;
-	bool late;
-	int64_t told_ms;
-};
-
 struct pool_ledger {
 	struct core_lock lock;
 	enum balance_algorithm algorithm;
 	size_t places_n;
-	struct place *places[POOL_PLACES_MAX]; /* an entry is written once, before its number is known */
-	struct waiter *first, **last;
-	_Atomic size_t waiting;
-	struct waiter *bucket[WAITER_BUCKETS];
+	/* An entry is written once, before its number is known. */
+	struct place *places[POOL_PLACES_MAX];
+	struct wait_queue waiters;
 };
 
 struct pool_ledger *pool_ledger_new(enum balance_algorithm algorithm)
@@ -74,7 +58,7 @@ struct pool_ledger *pool_ledger_new(enum balance_algorithm algorithm)
 		return NULL;
 	core_lock_init(&ledger->lock);
 	ledger->algorithm = algorithm;
-	ledger->last = &ledger->first;
+	wait_queue_init(&ledger->waiters);
 	return ledger;
 }
 
@@ -89,10 +73,8 @@ void pool_ledger_free(struct pool_ledger **ledger)
 		SP_ASSERT(l->places[i]->sessions == 0);
 		free(l->places[i]);
 	}
-	for (struct waiter *w = l->first, *next; w != NULL; w = next) {
-		next = w->next;
+	for (struct waiter *w; (w = wait_queue_leave_first(&l->waiters)) != NULL;)
 		free(w);
-	}
 	core_lock_fini(&l->lock);
 	free(l);
 }
@@ -106,18 +88,20 @@ static struct place *place_at(struct pool_ledger *ledger, uint16_t place)
 }
 
 /* The place of a name, or ledger->places_n. */
-static size_t find_place(const struct pool_ledger *ledger, const char *name) SP_REQUIRES(ledger->lock)
+static size_t find_place(const struct pool_ledger *ledger, const char *name)
+    SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	size_t i = 0;
 
-	while (i < ledger->places_n &&
-	       strncmp(ledger->places[i]->terms.name, name, sizeof(ledger->places[i]->terms.name)) != 0)
+	while (i < ledger->places_n && strncmp(ledger->places[i]->terms.name, name,
+	                                       sizeof(ledger->places[i]->terms.name)) != 0)
 		i++;
 	return i;
 }
 
 /* A place that can be given to another name; POOL_PLACES_MAX: none. */
-static size_t find_reusable(const struct pool_ledger *ledger) SP_REQUIRES(ledger->lock)
+static size_t find_reusable(const struct pool_ledger *ledger)
+    SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	for (size_t i = 0; i < ledger->places_n; i++) {
 		if (!ledger->places[i]->configured && ledger->places[i]->sessions == 0)
@@ -126,8 +110,9 @@ static size_t find_reusable(const struct pool_ledger *ledger) SP_REQUIRES(ledger
 	return POOL_PLACES_MAX;
 }
 
-static bool enough_places_locked(const struct pool_ledger *ledger, const struct pool_server_terms terms[],
-				 size_t n) SP_REQUIRES(ledger->lock)
+static bool enough_places_locked(const struct pool_ledger *ledger,
+                                 const struct pool_server_terms terms[], size_t n)
+    SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	size_t wanted = 0;
 	size_t free_places = POOL_PLACES_MAX - ledger->places_n;
@@ -141,7 +126,7 @@ static bool enough_places_locked(const struct pool_ledger *ledger, const struct 
 
 /* Gives a name its place: the one it has, a new one (takes *spare), or another's of long ago. */
 static size_t settle_place(struct pool_ledger *ledger, const struct pool_server_terms *terms,
-			   struct place **spare) SP_REQUIRES(ledger->lock)
+                           struct place **spare) SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	size_t i = find_place(ledger, terms->name);
 
@@ -158,8 +143,9 @@ static size_t settle_place(struct pool_ledger *ledger, const struct pool_server_
 	return i;
 }
 
-static void configure_locked(struct pool_ledger *ledger, const struct pool_server_terms terms[], size_t n,
-			     struct place *spares[], uint16_t places[]) SP_REQUIRES(ledger->lock)
+static void configure_locked(struct pool_ledger *ledger, const struct pool_server_terms terms[],
+                             size_t n, struct place *spares[], uint16_t places[])
+    SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	/* First those that stay, so that no place of theirs is taken for reusable. */
 	for (size_t i = 0; i < ledger->places_n; i++)
@@ -184,7 +170,7 @@ static void configure_locked(struct pool_ledger *ledger, const struct pool_serve
 }
 
 bool pool_ledger_configure(struct pool_ledger *ledger, enum balance_algorithm algorithm,
-			   const struct pool_server_terms terms[], size_t n, uint16_t places[])
+                           const struct pool_server_terms terms[], size_t n, uint16_t places[])
 {
 	struct place *spares[POOL_SERVERS_MAX] = { NULL };
 	bool ok = true;
@@ -238,46 +224,6 @@ static size_t room_of(const struct place *place, int64_t now_ms)
 
 /* --- waiters ------------------------------------------------------------------- */
 
-static size_t get_waiting(const struct pool_ledger *ledger)
-{
-	return atomic_load_explicit(&ledger->waiting, memory_order_relaxed);
-}
-
-static void set_waiting(struct pool_ledger *ledger, size_t n)
-{
-	atomic_store_explicit(&ledger->waiting, n, memory_order_relaxed);
-}
-
-/* What points at the waiter of that id in its bucket, or at the bucket's end. */
-static struct waiter **find_waiter(struct pool_ledger *ledger, struct session_id id)
-    SP_REQUIRES(ledger->lock)
-{
-	struct waiter **at = &ledger->bucket[id.v * 0x9e3779b97f4a7c15u >> (64 - WAITER_BUCKETS_LOG2)];
-
-	while (*at != NULL && !session_id_eq((*at)->id, id))
-		at = &(*at)->chain;
-	return at;
-}
-
-/* Takes the waiter out of queue and bucket. NULL: there was none. To be freed unlocked. */
-static struct waiter *take_waiter(struct pool_ledger *ledger, struct session_id id)
-    SP_REQUIRES(ledger->lock)
-{
-	struct waiter **at = find_waiter(ledger, id);
-	struct waiter *waiter = *at;
-
-	if (waiter == NULL)
-		return NULL;
-	*at = waiter->chain;
-	*waiter->prev = waiter->next;
-	if (waiter->next != NULL)
-		waiter->next->prev = waiter->prev;
-	else
-		ledger->last = waiter->prev;
-	set_waiting(ledger, get_waiting(ledger) - 1);
-	return waiter;
-}
-
 bool pool_ledger_wait(struct pool_ledger *ledger, struct session_id id)
 {
 	SP_ASSERT_UNLOCKED();
@@ -288,17 +234,8 @@ bool pool_ledger_wait(struct pool_ledger *ledger, struct session_id id)
 		return false;
 	waiter->id = id;
 	core_lock_take(&ledger->lock, __func__);
-
-	struct waiter **at = find_waiter(ledger, id);
-
-	if (*at == NULL) {
-		*at = waiter;
-		waiter->prev = ledger->last;
-		*ledger->last = waiter;
-		ledger->last = &waiter->next;
-		set_waiting(ledger, get_waiting(ledger) + 1);
+	if (wait_queue_join(&ledger->waiters, waiter))
 		waiter = NULL;
-	}
 	core_lock_drop(&ledger->lock);
 	free(waiter); /* it waits already */
 	return true;
@@ -308,53 +245,31 @@ void pool_ledger_leave(struct pool_ledger *ledger, struct session_id id)
 {
 	SP_ASSERT_UNLOCKED();
 	core_lock_take(&ledger->lock, __func__);
-	struct waiter *waiter = take_waiter(ledger, id);
+	struct waiter *waiter = wait_queue_leave(&ledger->waiters, id);
 	core_lock_drop(&ledger->lock);
 	free(waiter);
 }
 
 size_t pool_ledger_waiting(struct pool_ledger *ledger)
 {
-	return get_waiting(ledger);
-}
-
-/* Is there room for `id`, when those who wait before it have had theirs? */
-static bool has_turn(const struct pool_ledger *ledger, struct session_id id, size_t room)
-    SP_REQUIRES(ledger->lock)
-{
-	if (room > get_waiting(ledger))
-		return true;
-	for (const struct waiter *w = ledger->first; w != NULL && room > 0; w = w->next) {
-		if (session_id_eq(w->id, id))
-			return true;
-		room -= !w->late;
-	}
-	return room > 0;
+	return wait_queue_length(&ledger->waiters);
 }
 
 /* Marks the next waiter as told and returns it. */
-static struct session_id offer_locked(struct pool_ledger *ledger, int64_t now_ms) SP_REQUIRES(ledger->lock)
+static struct session_id offer_locked(struct pool_ledger *ledger, int64_t now_ms)
+    SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	size_t room = 0;
 
 	for (size_t i = 0; i < ledger->places_n; i++)
 		room += room_of(ledger->places[i], now_ms);
-	for (struct waiter *w = ledger->first; w != NULL && room > 0; w = w->next) {
-		if (!w->told || w->told_ms + WAITER_REPEAT_MS <= now_ms) {
-			w->late = w->told;
-			w->told = true;
-			w->told_ms = now_ms;
-			return w->id;
-		}
-		room -= !w->late;
-	}
-	return SESSION_ID_NONE;
+	return wait_queue_tell(&ledger->waiters, room, now_ms, WAITER_REPEAT_MS);
 }
 
 struct session_id pool_ledger_offer(struct pool_ledger *ledger, int64_t now_ms)
 {
 	SP_ASSERT_UNLOCKED();
-	if (get_waiting(ledger) == 0)
+	if (wait_queue_length(&ledger->waiters) == 0)
 		return SESSION_ID_NONE;
 	core_lock_take(&ledger->lock, __func__);
 	struct session_id id = offer_locked(ledger, now_ms);
@@ -365,8 +280,8 @@ struct session_id pool_ledger_offer(struct pool_ledger *ledger, int64_t now_ms)
 /* --- slots --------------------------------------------------------------------- */
 
 /* The rows of the choice, and the room that all those the asker has not tried have together. */
-static size_t fill_rows(struct pool_ledger *ledger, const struct pool_ask *ask, struct balance_row rows[])
-    SP_REQUIRES(ledger->lock)
+static size_t fill_rows(struct pool_ledger *ledger, const struct pool_ask *ask,
+                        struct balance_row rows[]) SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	size_t room = 0;
 
@@ -378,7 +293,8 @@ static size_t fill_rows(struct pool_ledger *ledger, const struct pool_ask *ask, 
 			.sessions = place->sessions,
 			.max_sessions = place->terms.max_sessions,
 			.eligible = is_eligible(place, ask->now_ms),
-			.response_us = atomic_load_explicit(&place->response_us, memory_order_relaxed),
+			.response_us =
+			    atomic_load_explicit(&place->response_us, memory_order_relaxed),
 			.name_hash = place->name_hash,
 			.current = place->current,
 		};
@@ -389,7 +305,7 @@ static size_t fill_rows(struct pool_ledger *ledger, const struct pool_ask *ask, 
 }
 
 static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct pool_ask *ask,
-				      struct slot *slot) SP_REQUIRES(ledger->lock)
+                                      struct slot *slot) SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	struct balance_row rows[POOL_SERVERS_MAX];
 	struct balance_ask terms = {
@@ -400,7 +316,7 @@ static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct p
 	};
 	size_t room = fill_rows(ledger, ask, rows);
 
-	if (room > 0 && !has_turn(ledger, ask->id, room))
+	if (room > 0 && !wait_queue_has_turn(&ledger->waiters, ask->id, room))
 		return POOL_FULL;
 
 	int chosen = balance_choose(ledger->algorithm, rows, ask->places_n, &terms);
@@ -428,21 +344,19 @@ static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct p
 
 /* A waiter that was granted leaves; one that came and got nothing holds up nobody any more. */
 static struct waiter *after_answer_locked(struct pool_ledger *ledger, struct session_id id,
-					  enum pool_answer answer) SP_REQUIRES(ledger->lock)
+                                          enum pool_answer answer)
+    SP_REQUIRES(ledger->lock, sp_any_shard)
 {
-	if (get_waiting(ledger) == 0)
+	if (wait_queue_length(&ledger->waiters) == 0)
 		return NULL;
 	if (answer == POOL_GRANTED)
-		return take_waiter(ledger, id);
-
-	struct waiter *waiter = *find_waiter(ledger, id);
-
-	if (waiter != NULL)
-		waiter->late = waiter->told;
+		return wait_queue_leave(&ledger->waiters, id);
+	wait_queue_came_in_vain(&ledger->waiters, id);
 	return NULL;
 }
 
-enum pool_answer pool_ledger_acquire(struct pool_ledger *ledger, const struct pool_ask *ask, struct slot *slot)
+enum pool_answer pool_ledger_acquire(struct pool_ledger *ledger, const struct pool_ask *ask,
+                                     struct slot *slot)
 {
 	SP_ASSERT_UNLOCKED();
 	SP_ASSERT(!slot->held && ask->places_n <= POOL_SERVERS_MAX);
@@ -491,14 +405,15 @@ static void set_reason(struct place *place, const char *reason)
 /* Takes a server out for a while, twice as long as the last time. */
 static void take_down(struct place *place, int64_t now_ms, const char *reason)
 {
-	place->down_ms = place->down_ms == 0 ? POOL_DOWN_FIRST_MS :
-					       sp_min64(2 * place->down_ms, POOL_DOWN_LONGEST_MS);
+	place->down_ms = place->down_ms == 0 ? POOL_DOWN_FIRST_MS
+	                                     : sp_min64(2 * place->down_ms, POOL_DOWN_LONGEST_MS);
 	place->down_until_ms = now_ms + place->down_ms;
 	place->state = SERVER_DOWN;
 	set_reason(place, reason);
 }
 
-bool pool_ledger_failed(struct pool_ledger *ledger, struct slot *slot, int64_t now_ms, const char *reason)
+bool pool_ledger_failed(struct pool_ledger *ledger, struct slot *slot, int64_t now_ms,
+                        const char *reason)
 {
 	SP_ASSERT_UNLOCKED();
 	SP_ASSERT(slot->held);
@@ -511,7 +426,8 @@ bool pool_ledger_failed(struct pool_ledger *ledger, struct slot *slot, int64_t n
 	place->failures++;
 	atomic_store_explicit(&place->failures_in_row, in_row, memory_order_relaxed);
 	/* Of many logons that fail at once, those behind the first do not lengthen its time. */
-	if (slot->trial ? before == SERVER_DOWN : before == SERVER_UP && in_row >= POOL_FAILURES_MAX)
+	if (slot->trial ? before == SERVER_DOWN
+	                : before == SERVER_UP && in_row >= POOL_FAILURES_MAX)
 		take_down(place, now_ms, reason);
 	if (slot->trial)
 		place->trial = false;
@@ -541,7 +457,8 @@ bool pool_ledger_served(struct pool_ledger *ledger, struct slot *slot, int64_t r
 
 	if (response_us > 0)
 		smooth_response(place, response_us);
-	if (!slot->trial && atomic_load_explicit(&place->failures_in_row, memory_order_relaxed) == 0)
+	if (!slot->trial &&
+	    atomic_load_explicit(&place->failures_in_row, memory_order_relaxed) == 0)
 		return false;
 	core_lock_take(&ledger->lock, __func__);
 
@@ -561,7 +478,7 @@ bool pool_ledger_served(struct pool_ledger *ledger, struct slot *slot, int64_t r
 }
 
 bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum server_state state,
-			   const char *reason)
+                           const char *reason)
 {
 	bool changed = false;
 
@@ -592,9 +509,11 @@ unsigned pool_ledger_lessons(struct pool_ledger *ledger, const struct slot *slot
 	return atomic_load_explicit(&place_at(ledger, slot->place)->lessons, memory_order_relaxed);
 }
 
-void pool_ledger_learn(struct pool_ledger *ledger, const struct slot *slot, enum server_lesson lesson)
+void pool_ledger_learn(struct pool_ledger *ledger, const struct slot *slot,
+                       enum server_lesson lesson)
 {
-	atomic_fetch_or_explicit(&place_at(ledger, slot->place)->lessons, lesson, memory_order_relaxed);
+	atomic_fetch_or_explicit(&place_at(ledger, slot->place)->lessons, lesson,
+	                         memory_order_relaxed);
 }
 
 /* --- what the operator sees ------------------------------------------------------ */
@@ -609,7 +528,8 @@ static void copy_status(const struct place *place, struct pool_server_status *ou
 		.sessions = place->sessions,
 		.logons = place->logons,
 		.failures = place->failures,
-		.failures_in_row = atomic_load_explicit(&place->failures_in_row, memory_order_relaxed),
+		.failures_in_row =
+		    atomic_load_explicit(&place->failures_in_row, memory_order_relaxed),
 		.response_us = atomic_load_explicit(&place->response_us, memory_order_relaxed),
 		.down_until_ms = place->down_until_ms,
 	};

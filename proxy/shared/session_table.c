@@ -20,16 +20,16 @@
 #include "sallyport/wheel.h"
 
 #define BUCKETS_LOG2_FIRST 4
-#define SPLITS_PER_INSERT  4
-#define PAGE_RECORDS_MAX   64	/* copied in one hold of the lock */
-#define PAGE_BUCKETS_MAX   1024 /* looked at in one hold of the lock */
-#define EXPIRE_STEPS_MAX   256	/* records moved in one hold of the lock */
+#define SPLITS_PER_INSERT 4
+#define PAGE_RECORDS_MAX 64   /* copied in one hold of the lock */
+#define PAGE_BUCKETS_MAX 1024 /* looked at in one hold of the lock */
+#define EXPIRE_STEPS_MAX 256  /* records moved in one hold of the lock */
 
 struct record {
 	struct session_live live; /* borrowed by the owner */
-	struct record *next;	  /* in the bucket, ascending hash */
-	struct wheel_node node;	  /* not filed: no deadline */
-	int64_t told_ms;	  /* deadline of the last notice, CLOCK_NEVER: none */
+	struct record *next;      /* in the bucket, ascending hash */
+	struct wheel_node node;   /* not filed: no deadline */
+	int64_t told_ms;          /* deadline of the last notice, CLOCK_NEVER: none */
 	struct session_id id;
 	int64_t started_ms;
 	struct netaddr client;
@@ -46,8 +46,8 @@ _Static_assert(sizeof(struct record) <= 400, "an idle session's record is small"
 struct shard {
 	_Alignas(64) struct core_lock lock;
 	_Atomic size_t count; /* written under the lock, read by anybody */
-	unsigned log2;	      /* buckets: 1 << log2 */
-	size_t split;	      /* while growing: old buckets that have moved */
+	unsigned log2;        /* buckets: 1 << log2 */
+	size_t split;         /* while growing: old buckets that have moved */
 	struct record **buckets;
 	struct record **grown; /* NULL: not growing; else 2 << log2 buckets */
 	struct wheel wheel;
@@ -140,7 +140,7 @@ void session_table_free(struct session_table **table)
 
 /* Where the chain of a hash value is, and how many lower bits its bucket leaves open. */
 static struct record **bucket_of(struct shard *shard, uint64_t hash, unsigned *open_bits)
-    SP_REQUIRES(shard->lock)
+    SP_REQUIRES(shard->lock, sp_any_shard)
 {
 	unsigned open = 64 - shard->log2;
 	uint64_t bucket = hash >> open;
@@ -154,7 +154,8 @@ static struct record **bucket_of(struct shard *shard, uint64_t hash, unsigned *o
 }
 
 /* What points at the first record of the bucket that is not before `hash`. */
-static struct record **find_place(struct shard *shard, uint64_t hash) SP_REQUIRES(shard->lock)
+static struct record **find_place(struct shard *shard, uint64_t hash)
+    SP_REQUIRES(shard->lock, sp_any_shard)
 {
 	unsigned open_bits;
 	struct record **place = bucket_of(shard, hash, &open_bits);
@@ -164,7 +165,8 @@ static struct record **find_place(struct shard *shard, uint64_t hash) SP_REQUIRE
 	return place;
 }
 
-static struct record *find_record(struct shard *shard, uint64_t hash) SP_REQUIRES(shard->lock)
+static struct record *find_record(struct shard *shard, uint64_t hash)
+    SP_REQUIRES(shard->lock, sp_any_shard)
 {
 	struct record *record = *find_place(shard, hash);
 
@@ -172,7 +174,7 @@ static struct record *find_record(struct shard *shard, uint64_t hash) SP_REQUIRE
 }
 
 /* Moves some buckets to the grown array. Returns the old one once it is empty: free it unlocked. */
-static struct record **split_some(struct shard *shard) SP_REQUIRES(shard->lock)
+static struct record **split_some(struct shard *shard) SP_REQUIRES(shard->lock, sp_any_shard)
 {
 	size_t end = (size_t)1 << shard->log2;
 
@@ -202,7 +204,7 @@ static struct record **split_some(struct shard *shard) SP_REQUIRES(shard->lock)
 }
 
 /* How many buckets the shard should grow to; 0: it is fine as it is. */
-static size_t buckets_wanted(const struct shard *shard) SP_REQUIRES(shard->lock)
+static size_t buckets_wanted(const struct shard *shard) SP_REQUIRES(shard->lock, sp_any_shard)
 {
 	size_t buckets = (size_t)1 << shard->log2;
 	size_t count = atomic_load_explicit(&shard->count, memory_order_relaxed);
@@ -316,8 +318,8 @@ static bool has_passed(int64_t deadline_ms, int64_t now_ms)
  * its deadline before our turn and calls rearm, or we find it here and judge
  * again. Both in sequentially consistent order, which is what that needs.
  */
-static bool file_record(struct shard *shard, struct record *record, int64_t now_ms, int64_t *deadline_ms)
-    SP_REQUIRES(shard->lock)
+static bool file_record(struct shard *shard, struct record *record, int64_t now_ms,
+                        int64_t *deadline_ms) SP_REQUIRES(shard->lock, sp_any_shard)
 {
 	int64_t deadline = atomic_load(&record->live.deadline_ms);
 	int64_t turn;
@@ -341,8 +343,8 @@ static bool file_record(struct shard *shard, struct record *record, int64_t now_
 	return due;
 }
 
-struct session_live *session_table_insert(struct session_table *table, const struct session_info *info,
-					  int64_t deadline_ms)
+struct session_live *session_table_insert(struct session_table *table,
+                                          const struct session_info *info, int64_t deadline_ms)
 {
 	SP_ASSERT_UNLOCKED();
 	SP_ASSERT(info->id.v != 0 && deadline_ms >= 0);
@@ -378,7 +380,8 @@ struct session_live *session_table_insert(struct session_table *table, const str
 	return &record->live;
 }
 
-bool session_table_remove(struct session_table *table, struct session_id id, struct session_info *last)
+bool session_table_remove(struct session_table *table, struct session_id id,
+                          struct session_info *last)
 {
 	SP_ASSERT_UNLOCKED();
 
@@ -451,7 +454,7 @@ void session_table_rearm(struct session_table *table, struct session_id id, int6
  * (true: there may be more) or nothing is due any more (false).
  */
 static bool expire_some_locked(struct shard *shard, int64_t now_ms, struct notice_batch *out)
-    SP_REQUIRES(shard->lock)
+    SP_REQUIRES(shard->lock, sp_any_shard)
 {
 	size_t steps = EXPIRE_STEPS_MAX;
 
@@ -517,8 +520,9 @@ bool session_table_get(struct session_table *table, struct session_id id, struct
 }
 
 /* Copies up to n records, and advances the cursor behind what was looked at. */
-static size_t page_some_locked(struct shard *shard, struct table_cursor *cursor, struct session_info out[],
-			       size_t n) SP_REQUIRES(shard->lock)
+static size_t page_some_locked(struct shard *shard, struct table_cursor *cursor,
+                               struct session_info out[], size_t n)
+    SP_REQUIRES(shard->lock, sp_any_shard)
 {
 	size_t got = 0;
 
@@ -547,8 +551,8 @@ static size_t page_some_locked(struct shard *shard, struct table_cursor *cursor,
 	return got;
 }
 
-size_t session_table_page(struct session_table *table, struct table_cursor *cursor, struct session_info out[],
-			  size_t n)
+size_t session_table_page(struct session_table *table, struct table_cursor *cursor,
+                          struct session_info out[], size_t n)
 {
 	SP_ASSERT_UNLOCKED();
 
@@ -569,6 +573,7 @@ size_t session_table_count(struct session_table *table)
 {
 	size_t count = 0;
 
+	SP_ASSERT_UNLOCKED();
 	for (size_t i = 0; i < table->shards; i++)
 		count += get_count(&table->shard[i]);
 	return count;

@@ -122,7 +122,8 @@ static bool next_used(const struct wheel *wheel, int64_t *tick, unsigned *level)
 /* Moves one node of the slot that has begun one level (or more) down. */
 static void cascade_one(struct wheel *wheel)
 {
-	struct wheel_node *node = wheel->slot[wheel->cascading][slot_of(wheel->tick, wheel->cascading)];
+	struct wheel_node *node =
+	    wheel->slot[wheel->cascading][slot_of(wheel->tick, wheel->cascading)];
 
 	if (node == NULL) {
 		wheel->cascading = 0;

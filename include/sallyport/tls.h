@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: ISC
+/*
+ * TLS on streams (OpenSSL 3): contexts made once with the configuration, and
+ * handshakes that turn an open stream into a protected one. RFC 4217 roles: we
+ * are TLS server to the client and TLS client to the server on every
+ * connection, whoever dialled (section 7).
+ */
+#ifndef SALLYPORT_TLS_H
+#define SALLYPORT_TLS_H
+
+#include "sallyport/base.h"
+#include "sallyport/stream.h"
+
+#define TLS_ERROR_MAX 256
+
+enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
+enum tls_client_certificates { TLS_CLIENT_NONE, TLS_CLIENT_OPTIONAL, TLS_CLIENT_REQUIRED };
+
+/* One certificate with its key; `hosts` (globs, NULL-terminated) chooses it by SNI. */
+struct tls_identity {
+	const char *certificate; /* PEM file: the certificate and its chain */
+	const char *private_key; /* PEM file */
+	char *const *hosts;	 /* NULL: the default one */
+};
+
+/* What a listener asks for. Borrowed for the call. */
+struct tls_listener_settings {
+	const struct tls_identity *identities; /* the first is the default */
+	size_t identities_n;
+	enum tls_version min_version;
+	const char *ciphers;	  /* TLS 1.2; NULL: Mozilla's intermediate list */
+	const char *ciphersuites; /* TLS 1.3; NULL: OpenSSL's */
+	const char *groups;	  /* NULL: X25519:P-256:P-384 */
+	enum tls_client_certificates client_certificates;
+	const char *client_ca;	  /* PEM file; for OPTIONAL and REQUIRED */
+	const char *client_crl;	  /* PEM file; NULL: none */
+	bool lenient_close;	  /* an end without close_notify is an end */
+};
+
+/* What a server asks for. */
+struct tls_server_settings {
+	bool verify;		  /* chain and name; without it only the pin, if there is one */
+	const char *ca;		  /* PEM file; NULL: the system's */
+	const char *fingerprint;  /* SHA-256 of the certificate, hex with or without colons; NULL: none */
+	const char *certificate;  /* ours, for the server; NULL: none */
+	const char *private_key;
+	enum tls_version min_version;
+};
+
+struct tls_context;
+
+/* NULL: `error` says which file or value and why. Any thread; reads files. */
+SP_MUSTCHECK struct tls_context *tls_context_for_clients(const struct tls_listener_settings *settings,
+							 char error[TLS_ERROR_MAX]);
+SP_MUSTCHECK struct tls_context *tls_context_for_servers(const struct tls_server_settings *settings,
+							 char error[TLS_ERROR_MAX]);
+/* Connections that were made with it keep what they need. */
+void tls_context_free(struct tls_context **context);
+
+/*
+ * The handshake is over: 0, or -EPROTO (tls_error() says why) or another
+ * -errno. Never before the starting call returns, nor after the stream was
+ * closed; once otherwise.
+ */
+typedef void tls_done_fn(void *owner, int result);
+
+/*
+ * Starts the handshake on an open stream that holds no unread bytes. `tag`: the
+ * number of the session; it goes into the tickets, so that data connections can
+ * be told from those of other sessions. Until it is done the stream belongs to
+ * the handshake; afterwards its ready function is the one from before and
+ * nothing is watched. 0 or -ENOMEM.
+ */
+SP_MUSTCHECK int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, bool is_data,
+			    tls_done_fn *done, void *owner);
+
+/*
+ * The same as TLS client. `name`: for SNI and verification (a name or a numeric
+ * address). `resume`: the control connection whose session is offered; NULL:
+ * none.
+ */
+SP_MUSTCHECK int tls_connect(struct stream *s, struct tls_context *context, const char *name,
+			     const struct stream *resume, tls_done_fn *done, void *owner);
+
+/* What logs and counters say of a protected stream. */
+struct tls_facts {
+	const char *version; /* "TLSv1.3"; static */
+	const char *cipher;  /* static */
+	bool resumed;
+	char sni[256];	     /* name that the client asked for; "" */
+	char subject[256];   /* of the peer's verified certificate, RFC 2253; "" */
+};
+void tls_facts(const struct stream *s, struct tls_facts *out);
+
+/* Why the last handshake on this thread failed, in words. */
+const char *tls_error(void);
+
+/* Whether the data connection resumes a session of that control connection (`require_tls_reuse`). */
+bool tls_is_resumption_of(const struct stream *data, const struct stream *control);
+
+/* The same client certificate on both (RFC 4217 section 10.2), none on both included. */
+bool tls_same_certificate(const struct stream *data, const struct stream *control);
+
+#endif

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: ISC
+/*
+ * TLS connections: the handshake on a stream, and the operations of a stream
+ * under TLS. Each call clears OpenSSL's error queue first and turns its answer
+ * into -EAGAIN (with `swap` saying what it really waits for) or -errno.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "sallyport/span.h"
+#include "tls_private.h"
+
+struct tls_conn {
+	SSL *ssl;
+	const struct tls_context *context;
+	uint64_t tag;
+	uint64_t resumed_tag;	 /* of the ticket that a control connection came with; 0: none */
+	SSL_SESSION *session;	 /* client's side: the newest, to be resumed */
+	bool broken;		 /* a fatal error: no close_notify any more */
+	/* While the handshake runs: whose stream it is otherwise. */
+	bool accepting;
+	stream_ready_fn *ready;
+	void *owner;
+	tls_done_fn *done;
+	void *done_owner;
+	struct stream *stream;
+	struct event start;
+};
+
+static _Thread_local char last_error[TLS_ERROR_MAX];
+
+const char *tls_error(void)
+{
+	return last_error;
+}
+
+static struct tls_conn *conn_of(const struct stream *s)
+{
+	return s->tls;
+}
+
+uint64_t tls_conn_tag(const SSL *ssl)
+{
+	const struct tls_conn *conn = SSL_get_app_data(ssl);
+
+	return conn->tag;
+}
+
+int tls_conn_new_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls_conn *conn = SSL_get_app_data(ssl);
+
+	SSL_SESSION_free(conn->session);
+	conn->session = session;
+	return 1; /* the reference is ours */
+}
+
+/* --- operations ---------------------------------------------------------------------- */
+
+static void note_error(const struct tls_conn *conn, int saved_errno)
+{
+	long verified = SSL_get_verify_result(conn->ssl);
+	unsigned long code = ERR_peek_last_error();
+	const char *why = code != 0 ? ERR_reason_error_string(code) : NULL;
+
+	if (verified != X509_V_OK && SSL_get_verify_mode(conn->ssl) != SSL_VERIFY_NONE)
+		why = X509_verify_cert_error_string(verified);
+	if (why == NULL)
+		why = saved_errno != 0 ? strerror(saved_errno) : "the peer closed the connection";
+	sp_copy(last_error, sizeof(last_error), why);
+}
+
+/* What a call that did not succeed means. */
+static ssize_t failure(struct stream *s, int result, unsigned char swap)
+{
+	struct tls_conn *conn = conn_of(s);
+	int saved_errno = errno;
+
+	switch (SSL_get_error(conn->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+		s->swap = (unsigned char)(swap == STREAM_WRITE_NEEDS_READ ? s->swap | swap
+									  : s->swap & ~swap);
+		return -EAGAIN;
+	case SSL_ERROR_WANT_WRITE:
+		s->swap = (unsigned char)(swap == STREAM_READ_NEEDS_WRITE ? s->swap | swap
+									  : s->swap & ~swap);
+		return -EAGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	case SSL_ERROR_SYSCALL:
+		conn->broken = true;
+		note_error(conn, saved_errno);
+		return saved_errno != 0 ? -saved_errno : -ECONNRESET;
+	default:
+		break;
+	}
+	conn->broken = true;
+	note_error(conn, 0);
+	if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+		return conn->context->lenient_close ? 0 : -ECONNABORTED;
+	return -EPROTO;
+}
+
+static int clamp(size_t n)
+{
+	return n > INT_MAX ? INT_MAX : (int)n;
+}
+
+static ssize_t tls_read(struct stream *s, void *to, size_t n)
+{
+	struct tls_conn *conn = conn_of(s);
+	int got;
+
+	ERR_clear_error();
+	errno = 0;
+	got = SSL_read(conn->ssl, to, clamp(n));
+	if (got > 0) {
+		s->swap &= (unsigned char)~STREAM_READ_NEEDS_WRITE;
+		return got;
+	}
+	return failure(s, got, STREAM_READ_NEEDS_WRITE);
+}
+
+static ssize_t tls_write(struct stream *s, const void *from, size_t n)
+{
+	struct tls_conn *conn = conn_of(s);
+	ssize_t result;
+	int put;
+
+	ERR_clear_error();
+	errno = 0;
+	put = SSL_write(conn->ssl, from, clamp(n));
+	if (put > 0) {
+		s->swap &= (unsigned char)~STREAM_WRITE_NEEDS_READ;
+		return put;
+	}
+	result = failure(s, put, STREAM_WRITE_NEEDS_READ);
+	return result == 0 ? -EPIPE : result;
+}
+
+static bool tls_pending(const struct stream *s)
+{
+	return SSL_pending(conn_of(s)->ssl) > 0;
+}
+
+static int tls_finish(struct stream *s)
+{
+	struct tls_conn *conn = conn_of(s);
+	int result;
+
+	if (conn->broken || SSL_in_init(conn->ssl) || (SSL_get_shutdown(conn->ssl) & SSL_SENT_SHUTDOWN))
+		return 0;
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_shutdown(conn->ssl);
+	if (result >= 0)
+		return 0;
+	return (int)failure(s, result, STREAM_WRITE_NEEDS_READ);
+}
+
+static void tls_free(struct stream *s)
+{
+	struct tls_conn *conn = conn_of(s);
+
+	event_del(&conn->start);
+	SSL_SESSION_free(conn->session);
+	/* A connection that ends without close_notify may be resumed all the same: FTP needs it. */
+	SSL_set_quiet_shutdown(conn->ssl, 1);
+	SSL_shutdown(conn->ssl);
+	SSL_free(conn->ssl);
+	free(conn);
+}
+
+static const struct stream_ops tls_ops = {
+	.read = tls_read,
+	.write = tls_write,
+	.pending = tls_pending,
+	.finish = tls_finish,
+	.free = tls_free,
+};
+
+/* --- handshake -------------------------------------------------------------------------- */
+
+static bool pin_matches(const struct tls_conn *conn)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	X509 *certificate = SSL_get1_peer_certificate(conn->ssl);
+	bool same = certificate != NULL && X509_digest(certificate, EVP_sha256(), digest, &n) == 1 &&
+		    n == TLS_PIN_BYTES && memcmp(digest, conn->context->pin, n) == 0;
+
+	X509_free(certificate);
+	return same;
+}
+
+static uint64_t ticket_tag(const SSL *ssl)
+{
+	const SSL_SESSION *session = SSL_get0_session(ssl);
+	uint64_t tag = 0;
+	void *data = NULL;
+	size_t n = 0;
+
+	if (session != NULL &&
+	    SSL_SESSION_get0_ticket_appdata((SSL_SESSION *)(uintptr_t)session, &data, &n) == 1 &&
+	    n == sizeof(tag))
+		memcpy(&tag, data, n);
+	return tag;
+}
+
+/* Gives the stream back to its owner and tells how it went. The last thing its caller does. */
+static void conclude(struct tls_conn *conn, int result)
+{
+	struct stream *s = conn->stream;
+	tls_done_fn *done = conn->done;
+
+	stream_watch(s, 0);
+	s->ready = conn->ready;
+	s->owner = conn->owner;
+	s->swap = 0;
+	conn->done = NULL;
+	done(conn->done_owner, result);
+}
+
+static void step(struct tls_conn *conn)
+{
+	int result;
+
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_do_handshake(conn->ssl);
+	if (result == 1) {
+		if (conn->context->pinned && !pin_matches(conn)) {
+			sp_copy(last_error, sizeof(last_error), "the certificate is not the pinned one");
+			conn->broken = true;
+			conclude(conn, -EPROTO);
+			return;
+		}
+		if (conn->accepting && SSL_session_reused(conn->ssl))
+			conn->resumed_tag = ticket_tag(conn->ssl);
+		conclude(conn, 0);
+		return;
+	}
+	switch (SSL_get_error(conn->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+		stream_watch(conn->stream, STREAM_READ);
+		return;
+	case SSL_ERROR_WANT_WRITE:
+		stream_watch(conn->stream, STREAM_WRITE);
+		return;
+	default:
+		break;
+	}
+	conn->broken = true;
+	note_error(conn, errno);
+	conclude(conn, -EPROTO);
+}
+
+static void on_ready(void *owner, unsigned ready)
+{
+	(void)ready;
+	step(owner);
+}
+
+static void on_start(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	step(arg);
+}
+
+static struct tls_conn *conn_new(struct stream *s, const struct tls_context *context, tls_done_fn *done,
+				 void *owner)
+{
+	struct tls_conn *conn = calloc(1, sizeof(*conn));
+
+	if (conn == NULL)
+		return NULL;
+	conn->ssl = SSL_new(context->ctx[0]);
+	if (conn->ssl == NULL || SSL_set_fd(conn->ssl, s->fd) != 1) {
+		SSL_free(conn->ssl);
+		free(conn);
+		return NULL;
+	}
+	SSL_set_app_data(conn->ssl, conn);
+	conn->context = context;
+	conn->stream = s;
+	conn->ready = s->ready;
+	conn->owner = s->owner;
+	conn->done = done;
+	conn->done_owner = owner;
+	return conn;
+}
+
+/* The first step comes from the loop, so that `done` never runs before the starting call returns. */
+static void start(struct stream *s, struct tls_conn *conn)
+{
+	stream_watch(s, 0);
+	s->ready = on_ready;
+	s->owner = conn;
+	stream_set_tls(s, &tls_ops, conn);
+	event_assign(&conn->start, event_get_base(&s->on_read), -1, 0, on_start, conn);
+	event_active(&conn->start, EV_TIMEOUT, 0);
+}
+
+int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, bool is_data, tls_done_fn *done,
+	       void *owner)
+{
+	struct tls_conn *conn = conn_new(s, context, done, owner);
+
+	if (conn == NULL)
+		return -ENOMEM;
+	conn->tag = tag;
+	conn->accepting = true;
+	SSL_set_accept_state(conn->ssl);
+	/* Some clients use each ticket once: a data connection replaces the one it has used. */
+	(void)SSL_set_num_tickets(conn->ssl, is_data ? 1 : 2);
+	start(s, conn);
+	return 0;
+}
+
+/* SNI is for names only (RFC 6066 section 3); verification knows both. */
+static bool set_name(struct tls_conn *conn, const char *name)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+	bool numeric = inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
+
+	if (!numeric && SSL_set_tlsext_host_name(conn->ssl, name) != 1)
+		return false;
+	if (!conn->context->verify)
+		return true;
+	if (numeric)
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(conn->ssl), name) == 1;
+	return SSL_set1_host(conn->ssl, name) == 1;
+}
+
+int tls_connect(struct stream *s, struct tls_context *context, const char *name, const struct stream *resume,
+		tls_done_fn *done, void *owner)
+{
+	struct tls_conn *conn = conn_new(s, context, done, owner);
+
+	if (conn == NULL)
+		return -ENOMEM;
+	if (!set_name(conn, name)) {
+		SSL_free(conn->ssl);
+		free(conn);
+		return -ENOMEM;
+	}
+	SSL_set_connect_state(conn->ssl);
+	if (resume != NULL && stream_is_tls(resume) && conn_of(resume)->session != NULL)
+		(void)SSL_set_session(conn->ssl, conn_of(resume)->session);
+	start(s, conn);
+	return 0;
+}
+
+/* --- what is known ---------------------------------------------------------------------- */
+
+void tls_facts(const struct stream *s, struct tls_facts *out)
+{
+	const struct tls_conn *conn = conn_of(s);
+	const char *name = SSL_get_servername(conn->ssl, TLSEXT_NAMETYPE_host_name);
+	X509 *certificate = SSL_get1_peer_certificate(conn->ssl);
+
+	memset(out, 0, sizeof(*out));
+	out->version = SSL_get_version(conn->ssl);
+	out->cipher = SSL_get_cipher_name(conn->ssl);
+	out->resumed = SSL_session_reused(conn->ssl) != 0;
+	sp_copy(out->sni, sizeof(out->sni), name);
+	if (certificate != NULL && SSL_get_verify_result(conn->ssl) == X509_V_OK) {
+		BIO *bio = BIO_new(BIO_s_mem());
+		char *text;
+		long n;
+
+		if (bio != NULL && X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0) {
+			n = BIO_get_mem_data(bio, &text);
+			(void)span_copy(out->subject, sizeof(out->subject), span_from(text, (size_t)n));
+		}
+		BIO_free(bio);
+	}
+	X509_free(certificate);
+}
+
+bool tls_is_resumption_of(const struct stream *data, const struct stream *control)
+{
+	const struct tls_conn *d = conn_of(data);
+	const struct tls_conn *c = conn_of(control);
+	uint64_t tag;
+	unsigned dn = 0;
+	unsigned cn = 0;
+	const unsigned char *did;
+	const unsigned char *cid;
+
+	if (!SSL_session_reused(d->ssl))
+		return false;
+	tag = d->resumed_tag;
+	if (tag != 0 && (tag == c->tag || tag == c->resumed_tag))
+		return true;
+	/* TLS 1.2 without tickets: the session's id. */
+	did = SSL_SESSION_get_id(SSL_get0_session(d->ssl), &dn);
+	cid = SSL_SESSION_get_id(SSL_get0_session(c->ssl), &cn);
+	return tag == 0 && dn > 0 && dn == cn && memcmp(did, cid, dn) == 0;
+}
+
+bool tls_same_certificate(const struct stream *data, const struct stream *control)
+{
+	X509 *d = SSL_get1_peer_certificate(conn_of(data)->ssl);
+	X509 *c = SSL_get1_peer_certificate(conn_of(control)->ssl);
+	bool same = d == c || (d != NULL && c != NULL && X509_cmp(d, c) == 0);
+
+	X509_free(d);
+	X509_free(c);
+	return same;
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: ISC
+/*
+ * The queue of those who wait for a slot: a list for the order, a hash for the ids.
+ */
+#include "sallyport/wait_queue.h"
+
+#include <string.h>
+
+void wait_queue_init(struct wait_queue *queue)
+{
+	memset(queue, 0, sizeof(*queue));
+	queue->last = &queue->first;
+}
+
+static void set_length(struct wait_queue *queue, size_t n)
+{
+	atomic_store_explicit(&queue->length, n, memory_order_relaxed);
+}
+
+/* What points at the waiter of that id in its bucket, or at the bucket's end. */
+static struct waiter **find(struct wait_queue *queue, struct session_id id)
+{
+	size_t bucket = id.v * 0x9e3779b97f4a7c15u >> (64 - WAIT_QUEUE_BUCKETS_LOG2);
+	struct waiter **at = &queue->bucket[bucket];
+
+	while (*at != NULL && !session_id_eq((*at)->id, id))
+		at = &(*at)->chain;
+	return at;
+}
+
+bool wait_queue_join(struct wait_queue *queue, struct waiter *waiter)
+{
+	struct waiter **at = find(queue, waiter->id);
+
+	if (*at != NULL)
+		return false;
+	*at = waiter;
+	waiter->chain = NULL;
+	waiter->next = NULL;
+	waiter->prev = queue->last;
+	*queue->last = waiter;
+	queue->last = &waiter->next;
+	set_length(queue, wait_queue_length(queue) + 1);
+	return true;
+}
+
+struct waiter *wait_queue_leave(struct wait_queue *queue, struct session_id id)
+{
+	struct waiter **at = find(queue, id);
+	struct waiter *waiter = *at;
+
+	if (waiter == NULL)
+		return NULL;
+	*at = waiter->chain;
+	*waiter->prev = waiter->next;
+	if (waiter->next != NULL)
+		waiter->next->prev = waiter->prev;
+	else
+		queue->last = waiter->prev;
+	set_length(queue, wait_queue_length(queue) - 1);
+	return waiter;
+}
+
+struct waiter *wait_queue_leave_first(struct wait_queue *queue)
+{
+	return queue->first != NULL ? wait_queue_leave(queue, queue->first->id) : NULL;
+}
+
+bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, size_t room)
+{
+	if (room > wait_queue_length(queue))
+		return true;
+	for (const struct waiter *w = queue->first; w != NULL && room > 0; w = w->next) {
+		if (session_id_eq(w->id, id))
+			return true;
+		room -= !w->late;
+	}
+	return room > 0;
+}
+
+struct session_id wait_queue_tell(struct wait_queue *queue, size_t room, int64_t now_ms,
+                                  int64_t repeat_ms)
+{
+	for (struct waiter *w = queue->first; w != NULL && room > 0; w = w->next) {
+		if (!w->told || w->told_ms + repeat_ms <= now_ms) {
+			w->late = w->told;
+			w->told = true;
+			w->told_ms = now_ms;
+			return w->id;
+		}
+		room -= !w->late;
+	}
+	return SESSION_ID_NONE;
+}
+
+void wait_queue_came_in_vain(struct wait_queue *queue, struct session_id id)
+{
+	struct waiter *waiter = *find(queue, id);
+
+	if (waiter != NULL)
+		waiter->late = waiter->told;
+}
