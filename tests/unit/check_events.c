@@ -27,7 +27,7 @@
 #include "sallyport/json_line.h"
 
 #define PATIENCE_MS 20000
-#define LINES_MAX   40000
+#define LINES_MAX 40000
 
 static char dir[64];
 static struct event_queue *queue;
@@ -341,7 +341,8 @@ START_TEST(the_old_file_stays_when_the_new_one_cannot_be_opened)
 }
 END_TEST
 
-/* ---- sinks that take nothing ------------------------------------------------------------------- */
+/* ---- sinks that take nothing -------------------------------------------------------------------
+ */
 
 /* Emits from here while the hub has a sink that hangs: the emitter must not notice. */
 static void emit_and_time(int from, int to)
@@ -542,7 +543,8 @@ START_TEST(a_line_torn_by_a_full_disk_is_finished_when_there_is_room)
 }
 END_TEST
 
-/* ---- a sink that hangs as no sink should ------------------------------------------------------- */
+/* ---- a sink that hangs as no sink should -------------------------------------------------------
+ */
 
 struct stuck_sink {
 	struct sink sink;
@@ -586,7 +588,7 @@ START_TEST(a_hub_that_hangs_fills_the_queue_and_later_says_what_was_lost)
 	ck_assert_uint_eq(d.files + stats.dropped, 3000);
 	char expected[80];
 	snprintf(expected, sizeof(expected), "%llu events are lost: the event queue was full",
-		 (unsigned long long)stats.dropped);
+	         (unsigned long long)stats.dropped);
 	ck_assert_msg(said(&d, expected), "%s", expected);
 }
 END_TEST
@@ -609,7 +611,8 @@ START_TEST(stopping_leaves_a_thread_that_hangs_alone)
 }
 END_TEST
 
-/* ---- syslog ------------------------------------------------------------------------------------ */
+/* ---- syslog ------------------------------------------------------------------------------------
+ */
 
 static int listen_syslog(const char *path)
 {
@@ -649,8 +652,10 @@ START_TEST(syslog_gets_datagrams_as_rfc_3164_has_them)
 	event_emit(queue, &e);
 	receive(fd, got, sizeof(got));
 	/* 11 (ftp) * 8 + 6 (info) */
-	snprintf(expected, sizeof(expected),
-		 "<94>Feb  3 04:05:06 sallyport[%ld]: logon session=0100000000000001 user=bob\\nroot", (long)getpid());
+	snprintf(
+	    expected, sizeof(expected),
+	    "<94>Feb  3 04:05:06 sallyport[%ld]: logon session=0100000000000001 user=bob\\nroot",
+	    (long)getpid());
 	ck_assert_str_eq(got, expected);
 	log_write(queue, LEVEL_ERROR, "trouble");
 	receive(fd, got, sizeof(got));
@@ -674,7 +679,8 @@ START_TEST(a_syslog_that_is_away_costs_events_and_is_found_again)
 
 	int fd = listen_syslog(path);
 	receive(fd, got, sizeof(got));
-	ck_assert_ptr_nonnull(strstr(got, "100 events are lost: they could not be written to syslog"));
+	ck_assert_ptr_nonnull(
+	    strstr(got, "100 events are lost: they could not be written to syslog"));
 	emit(100);
 	receive(fd, got, sizeof(got));
 	ck_assert_ptr_nonnull(strstr(got, "file 100"));

@@ -161,7 +161,8 @@ START_TEST(every_kind_of_event_has_its_name_and_level)
 		event_init(&e, (enum event_kind)i);
 		json_t *json = parsed(&e);
 		ck_assert_str_eq(text_of(json, "event"), event_name(e.kind));
-		ck_assert_str_eq(text_of(json, "level"), event_level_name(event_default_level(e.kind)));
+		ck_assert_str_eq(text_of(json, "level"),
+		                 event_level_name(event_default_level(e.kind)));
 		json_decref(json);
 	}
 }
@@ -181,7 +182,8 @@ START_TEST(each_byte_is_kept_and_none_gets_out_raw)
 		if (byte < 0x80)
 			snprintf(expected, sizeof(expected), "a%cb", byte);
 		else /* the character of ISO 8859-1, in UTF-8 */
-			snprintf(expected, sizeof(expected), "a%c%cb", 0xc0 | byte >> 6, 0x80 | (byte & 0x3f));
+			snprintf(expected, sizeof(expected), "a%c%cb", 0xc0 | byte >> 6,
+			         0x80 | (byte & 0x3f));
 		ck_assert_str_eq(text_of(json, "text"), expected);
 		json_decref(json);
 		assert_one_safe_line(line, event_line_text(&e, line, EVENT_LINE_MAX));
@@ -199,18 +201,20 @@ START_TEST(valid_utf8_stays_and_invalid_utf8_is_escaped)
 		{ "\xe2\x82\xac", "\xe2\x82\xac" },
 		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
 		{ "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf" },
-		{ "\xc3", "\\u00c3" },		  /* ends too early */
+		{ "\xc3", "\\u00c3" }, /* ends too early */
 		{ "\xc3(", "\\u00c3(" },
 		{ "\xe2\x82", "\\u00e2\\u0082" },
 		{ "\xc0\x80", "\\u00c0\\u0080" }, /* overlong NUL */
 		{ "\xe0\x80\xaf", "\\u00e0\\u0080\\u00af" },
 		{ "\xf0\x80\x80\xaf", "\\u00f0\\u0080\\u0080\\u00af" },
-		{ "\xed\xa0\x80", "\\u00ed\\u00a0\\u0080" },		/* a surrogate */
+		{ "\xed\xa0\x80", "\\u00ed\\u00a0\\u0080" },            /* a surrogate */
 		{ "\xf4\x90\x80\x80", "\\u00f4\\u0090\\u0080\\u0080" }, /* beyond U+10FFFF */
 		{ "\xff\xfe", "\\u00ff\\u00fe" },
-		{ "\xc2\x9b" "31m", "\\u009b31m" },	/* C1: the 8-bit form of ESC [ */
-		{ "\xe2\x80\xae", "\\u202e" },		/* right-to-left override */
-		{ "\xe2\x80\xa8", "\\u2028" },		/* line separator */
+		{ "\xc2\x9b"
+		  "31m",
+		  "\\u009b31m" },              /* C1: the 8-bit form of ESC [ */
+		{ "\xe2\x80\xae", "\\u202e" }, /* right-to-left override */
+		{ "\xe2\x80\xa8", "\\u2028" }, /* line separator */
 		{ "\x1b[2J", "\\u001b[2J" },
 		{ "a\r\nb\tc", "a\\u000d\\u000ab\\u0009c" },
 		{ "\x7f", "\\u007f" },
@@ -233,7 +237,8 @@ END_TEST
 
 START_TEST(a_file_name_cannot_forge_a_line)
 {
-	static const char evil[] = "x\"}\n{\"time\":\"2026-01-01T00:00:00.000Z\",\"event\":\"logon\",\"user\":\"root\"}\n";
+	static const char evil[] =
+	    "x\"}\n{\"time\":\"2026-01-01T00:00:00.000Z\",\"event\":\"logon\",\"user\":\"root\"}\n";
 	struct sp_event e;
 
 	event_init(&e, EVENT_TRANSFER);
@@ -262,7 +267,10 @@ START_TEST(random_bytes_give_one_line_that_parses)
 			uint32_t r = next_random(&state);
 
 			/* Half of it from the bytes that UTF-8 and JSON care for. */
-			e.text[i] = (char)(r & 1 ? "\"\\\n\xc2\x80\xe2\x80\xa8\xf0\x9f\xed\xa0"[(r >> 1) % 12] : (char)(r >> 9));
+			e.text[i] =
+			    (char)(r & 1
+			               ? "\"\\\n\xc2\x80\xe2\x80\xa8\xf0\x9f\xed\xa0"[(r >> 1) % 12]
+			               : (char)(r >> 9));
 			e.user[i % (sizeof(e.user) - 1)] = e.text[i];
 		}
 		json_decref(parsed(&e));
@@ -273,8 +281,12 @@ END_TEST
 
 START_TEST(a_string_comes_back_from_a_parser_as_it_was)
 {
-	static const char *const texts[] = { "", "plain", "gr\xc3\xbc\xc3\x9f \xe2\x82\xac", "a\tb\nc\rd\x01", "\\ \" /",
-					     "\xe2\x80\xae\xf0\x9f\x98\x80" };
+	static const char *const texts[] = { "",
+		                             "plain",
+		                             "gr\xc3\xbc\xc3\x9f \xe2\x82\xac",
+		                             "a\tb\nc\rd\x01",
+		                             "\\ \" /",
+		                             "\xe2\x80\xae\xf0\x9f\x98\x80" };
 
 	for (size_t i = 0; i < SP_ARRAY_LEN(texts); i++) {
 		struct json_out out = json_out_over(line, sizeof(line));
@@ -377,21 +389,30 @@ START_TEST(text_lines_are_for_people)
 	e.session = session_id_make(2, 1);
 	sp_copy(e.user, sizeof(e.user), "b o=b");
 	sp_copy(e.text, sizeof(e.text), "say \"\\\" \xe9");
-	assert_text(&e, "1970-01-01T00:00:00.000Z info    logon session=0200000000000001 user=\"b o=b\" "
-			"text=\"say \\\"\\\\\\\" \\xe9\"");
+	assert_text(
+	    &e, "1970-01-01T00:00:00.000Z info    logon session=0200000000000001 user=\"b o=b\" "
+		"text=\"say \\\"\\\\\\\" \\xe9\"");
 }
 END_TEST
 
 START_TEST(times_are_those_of_the_calendar)
 {
-	static const int64_t special[] = { 0,		  951782400000,	 951868799999,	 1709164800000, 4107542399999,
-					   4107542400000, 253402300799999, 1770091506789 };
+	static const int64_t special[] = { 0,
+		                           951782400000,
+		                           951868799999,
+		                           1709164800000,
+		                           4107542399999,
+		                           4107542400000,
+		                           253402300799999,
+		                           1770091506789 };
 	uint32_t state = 7;
 
 	for (size_t i = 0; i < 20000; i++) {
-		int64_t ms = i < SP_ARRAY_LEN(special) ?
-				 special[i] :
-				 (int64_t)((uint64_t)next_random(&state) << 24 | next_random(&state)) % 253402300800000;
+		int64_t ms =
+		    i < SP_ARRAY_LEN(special)
+			? special[i]
+			: (int64_t)((uint64_t)next_random(&state) << 24 | next_random(&state)) %
+			      253402300800000;
 		time_t t = (time_t)(ms / 1000);
 		char expected[40];
 		char got[TIME_TEXT_MAX];
@@ -420,8 +441,9 @@ END_TEST
 
 START_TEST(session_ids_are_written_and_read)
 {
-	static const char *const bad[] = { "", "0", "0000000000000000", "g", "0x", "12345678901234567", " 1", "1 ", "-1",
-					   "1\n" };
+	static const char *const bad[] = {
+		"", "0", "0000000000000000", "g", "0x", "12345678901234567", " 1", "1 ", "-1", "1\n"
+	};
 	struct session_id id = { 0 };
 	char text[SESSION_ID_TEXT_MAX];
 
@@ -455,7 +477,8 @@ START_TEST(objects_and_arrays_get_their_commas)
 	json_put_bool(&out, false);
 	json_put_close(&out, '}');
 	line[out.n] = '\0';
-	ck_assert_str_eq(line, "{\"a\":[18446744073709551615,-9223372036854775808,{},true,null],\"b\":false}");
+	ck_assert_str_eq(
+	    line, "{\"a\":[18446744073709551615,-9223372036854775808,{},true,null],\"b\":false}");
 }
 END_TEST
 

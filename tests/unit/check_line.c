@@ -311,19 +311,21 @@ END_TEST
 /* One without an end gives up, and with it the line. */
 START_TEST(subnegotiation_limits)
 {
+	static const char ended[] = "\xff\xf0OP\r\n\xff\xfaQUIT\xff\xf0QUIT\r\n";
 	static const struct {
 		size_t n;
+		const char *tail;
 		const char *want;
 	} rows[] = {
-		{ 0, "=NOOP\n=QUIT\n" },
-		{ LINE_SB_MAX, "=NOOP\n=QUIT\n" },
-		{ LINE_SB_MAX + 1, "long\n=QUIT\n" },
-		{ 100 * LINE_SB_MAX, "long\n=QUIT\n" },
+		{ 0, ended, "=NOOP\n=QUIT\n" },
+		{ LINE_SB_MAX, ended, "=NOOP\n=QUIT\n" },
+		{ LINE_SB_MAX + 1, ended, "long\n=QUIT\n" },
+		{ 100 * LINE_SB_MAX, ended, "long\n=QUIT\n" },
+		{ LINE_SB_MAX + 1, "\r\nQUIT\r\n", "long\n=QUIT\n" },
 	};
 
 	for (size_t i = 0; i < SP_ARRAY_LEN(rows); i++) {
-		struct bytes in = long_line("NO\xff\xfa", 'x', rows[i].n,
-		                            "\xff\xf0OP\r\n\xff\xfaQUIT\xff\xf0QUIT\r\n");
+		struct bytes in = long_line("NO\xff\xfa", 'x', rows[i].n, rows[i].tail);
 
 		for (size_t step = 0; step < 3; step++) {
 			struct line_splitter s = { 0 };

@@ -177,6 +177,7 @@ static const struct reply_case cases[] = {
 	{ S("\xff\xfb\x01" "220-a\n\xff\xfb\x01\n220 b\n"), S("220+[a]220-a\r\n\xff\xfb\x01\r\n220 b\r\n"),
 	  0 },
 	{ S("\xff\xff" "220 hi\r\n"), S("bad[\xff\xff" "220 hi]"), 0 },
+	{ S("\xff" "220 hi\r\n"), S("bad[\xff" "220 hi]"), 0 },
 	{ S("\xff\xfa" "220 hi\r\n"), S("bad[\xff\xfa" "220 hi]"), 0 },
 	{ S("\xff\xfb\r\n220 hi\r\n"), S("bad[\xff\xfb]"), 0 },
 	/* garbage */
@@ -192,6 +193,8 @@ static const struct reply_case cases[] = {
 	{ S(" 220 a\r\n"), S("bad[ 220 a]"), 0 },
 	{ S(" \r\n"), S("bad[ ]"), 0 },
 	{ S("-20 a\r\n"), S("bad[-20 a]"), 0 },
+	{ S("2:0 a\r\n"), S("bad[2:0 a]"), 0 },
+	{ S("2/0 a\r\n"), S("bad[2/0 a]"), 0 },
 	{ S("000 a\r\n"), S("bad[000 a]"), 0 },
 	{ S("099 a\r\n"), S("bad[099 a]"), 0 },
 	{ S("660 a\r\n"), S("bad[660 a]"), 0 },
@@ -305,6 +308,11 @@ START_TEST(limits)
 			ck_assert_int_eq(reply.code, 211);
 		} else {
 			ck_assert_uint_eq(reply.raw.n, REPLY_LINE_MAX);
+		}
+		if (result != REPLY_OK) {
+			struct span more = span_of("220 hi\r\n");
+
+			ck_assert_int_eq(reply_next(&r, &more, &reply), REPLY_BAD);
 		}
 		ck_assert_uint_le(r.cap, 2 * REPLY_BYTES_MAX);
 		reply_fini(&r);

@@ -530,6 +530,7 @@ START_TEST(a_silent_family_delays_nobody)
 	expect("short.test", "192.0.2.2:21");
 	ck_assert_int_lt(sp_now_ms() - began, 2 * dns_timeout_ms);
 	ck_assert(name_is_open(resolver_find(resolver, "short.test")));
+	ck_assert_uint_eq(resolver->dns->open, 1);
 }
 END_TEST
 
@@ -609,6 +610,23 @@ START_TEST(many_wait_for_one_query)
 }
 END_TEST
 
+/* One who comes while one family has answered and the other has not. */
+START_TEST(who_comes_late_waits_with_the_others)
+{
+	struct fake_name name = v4("half.test", "192.0.2.1", 60);
+	struct outcome first = { 0 }, late = { 0 };
+
+	name.mode_aaaa = FAKE_SILENT;
+	fake_set(0, name);
+	lookup(&first, "half.test");
+	RUN_UNTIL(!resolver_find(resolver, "half.test")->family[IPV4].open);
+	lookup(&late, "half.test");
+	RUN_UNTIL(first.calls > 0 && late.calls > 0);
+	ck_assert_str_eq(text_of(&late), "192.0.2.1:21");
+	ck_assert_int_eq(fake_asked(0, FAKE_A), 1);
+}
+END_TEST
+
 START_TEST(the_forgotten_are_not_called)
 {
 	struct outcome o[3] = { 0 };
@@ -624,6 +642,7 @@ START_TEST(the_forgotten_are_not_called)
 	RUN_UNTIL(o[0].calls > 0 && o[2].calls > 0);
 	loop_settle();
 	ck_assert_int_eq(o[1].calls, 0);
+	ck_assert(name_is_idle(resolver_find(resolver, "a.test")));
 }
 END_TEST
 
@@ -843,6 +862,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, no_server_at_all);
 	tcase_add_test(tests, servers_are_checked);
 	tcase_add_test(tests, many_wait_for_one_query);
+	tcase_add_test(tests, who_comes_late_waits_with_the_others);
 	tcase_add_loop_test(tests, the_forgotten_are_not_called, 0, 2);
 	tcase_add_test(tests, a_query_that_all_forgot_is_still_remembered);
 	tcase_add_loop_test(tests, forgetting_from_within_a_call, 0, 2);

