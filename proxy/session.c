@@ -384,25 +384,72 @@ void session_offer_slot(struct loop *loop, struct session_id id)
 		counter_add(loop->counters, COUNT_MESSAGES_DROPPED, 1);
 }
 
+/*
+ * A server that may have no more than max_sessions counts a session until it
+ * has closed its side; so does the slot, which outlives the session for that.
+ */
+struct late_slot {
+	struct loop *loop;
+	struct pool_ledger *ledger;
+	struct slot slot;
+};
+
+static void give_slot_back(struct loop *loop, struct pool_ledger *ledger, struct slot *slot)
+{
+	session_offer_slot(loop, pool_ledger_release(ledger, slot));
+}
+
+static void on_server_closed(void *owner)
+{
+	struct late_slot *late = owner;
+
+	give_slot_back(late->loop, late->ledger, &late->slot);
+	free(late);
+}
+
+/* The slot, if it is to be given back only when the server has closed; NULL: at once. */
+static struct late_slot *take_late_slot(struct session *s)
+{
+	struct late_slot *late;
+
+	if (!s->slot.held || s->server_config == NULL || s->server_config->max_sessions == 0 || s->server_eof)
+		return NULL;
+	late = malloc(sizeof(*late));
+	if (late == NULL)
+		return NULL;
+	*late = (struct late_slot){ s->loop, s->pool->ledger, s->slot };
+	s->slot.held = false;
+	ledger_sub(&s->live->ledger, LEDGER_SLOT);
+	return late;
+}
+
 void session_drop_server(struct session *s, bool gone)
 {
 	struct control *server = &s->server;
 	bool busy = s->transfer != NULL && s->transfer->running;
+	const char *words = gone ? "" : busy ? "ABOR\r\nQUIT\r\n" : "QUIT\r\n";
 
 	reply_fini(&s->replies);
 	if (stream_is_open(&server->stream)) {
-		if (gone || s->server_securing)
+		struct late_slot *late = take_late_slot(s);
+
+		if (late != NULL && !s->server_securing)
+			farewell_start_then(s->loop->farewells, &server->stream, control_pending(server),
+					    span_of(words), s->policy->timeouts.close_timeout, s->id,
+					    on_server_closed, late);
+		else if (gone || s->server_securing)
 			stream_close(&server->stream);
 		else
 			farewell_start(s->loop->farewells, &server->stream, control_pending(server),
-				       span_of(busy ? "ABOR\r\nQUIT\r\n" : "QUIT\r\n"),
-				       s->policy->timeouts.close_timeout, s->id);
+				       span_of(words), s->policy->timeouts.close_timeout, s->id);
+		if (late != NULL && s->server_securing)
+			on_server_closed(late);
 	}
 	control_fini(server);
 	control_init(server);
 	if (s->slot.held) {
 		ledger_sub(&s->live->ledger, LEDGER_SLOT);
-		session_offer_slot(s->loop, pool_ledger_release(s->pool->ledger, &s->slot));
+		give_slot_back(s->loop, s->pool->ledger, &s->slot);
 	}
 	s->server_config = NULL;
 	s->server_tls_begin = false;

@@ -49,11 +49,25 @@ static bool queue_grow(struct session *s, size_t need)
 	return true;
 }
 
+/* Drops what has been popped: a client that never lets the queue run empty must not make it grow. */
+static void queue_compact(struct session *s)
+{
+	if (s->queue_at == 0)
+		return;
+	s->queue_n -= s->queue_at;
+	memmove(s->queue, s->queue + s->queue_at, s->queue_n);
+	s->queue_at = 0;
+}
+
 bool queue_push(struct session *s, enum queued kind, struct span line)
 {
 	size_t need = s->queue_n + ENTRY_HEAD + line.n;
 	char *to;
 
+	if (need > s->queue_cap) {
+		queue_compact(s);
+		need = s->queue_n + ENTRY_HEAD + line.n;
+	}
 	if (need > s->queue_cap && !queue_grow(s, need))
 		return false;
 	to = s->queue + s->queue_n;

@@ -17,7 +17,7 @@
 struct suspicion {
 	enum finding_kind kind;
 	struct session_id id;
-	/* Descriptor; ledger kind (LEDGER, SUM); pool * POOL_SERVERS_MAX + server (SLOTS); or -1. */
+	/* Descriptor; kind (LEDGER, SUM); pool * POOL_SERVERS_MAX + server (SLOTS); or -1. */
 	int fd;
 	uint64_t stamp;	   /* moves with the session's activity, which ends a streak (LEDGER) */
 	int64_t amount;	   /* which way, or by how much, two sides differ */

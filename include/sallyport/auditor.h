@@ -25,7 +25,8 @@
 
 #define AUDIT_PERIOD_MS	   60000
 #define AUDIT_GAP_MS	   120
-#define AUDIT_PASSES_MAX   12
+/* 24 of them outlast the farewells (close_timeout), which hold a slot until the server has closed. */
+#define AUDIT_PASSES_MAX   26
 #define AUDIT_FINDINGS_MAX 256 /* kept by name; more are counted */
 
 enum finding_kind {

@@ -38,6 +38,17 @@ void farewells_free(struct farewells **farewells);
 void farewell_start(struct farewells *farewells, struct stream *stream, struct span pending,
 		    struct span words, int64_t timeout_ms, struct session_id id);
 
+/*
+ * The same, and `then(owner)` when the connection is closed on both sides or
+ * time ran out: at once when there is nothing to wait for. Once, never after
+ * farewells_free() returned, from the loop or from this call. For what must not
+ * be given back while the server still counts the session.
+ */
+typedef void farewell_then_fn(void *owner);
+void farewell_start_then(struct farewells *farewells, struct stream *stream, struct span pending,
+                         struct span words, int64_t timeout_ms, struct session_id id,
+                         farewell_then_fn *then, void *owner);
+
 /* How many there are; their ledger (FAREWELL_FD, BUFFER, TLS). */
 size_t farewells_count(const struct farewells *farewells);
 const struct ledger *farewells_ledger(const struct farewells *farewells);

@@ -27,6 +27,8 @@ struct farewell {
 	struct stream stream;
 	struct event timer;
 	bool finished; /* our side is closed */
+	farewell_then_fn *then; /* NULL: nobody waits for the end */
+	void *owner;
 	size_t at;     /* words[at..n-1] are not yet written */
 	size_t n;
 	char words[];
@@ -63,8 +65,13 @@ static void farewell_free(struct farewell *f)
 
 static void farewell_close(struct farewell *f)
 {
+	farewell_then_fn *then = f->then;
+	void *owner = f->owner;
+
 	stream_close(&f->stream);
 	farewell_free(f);
+	if (then != NULL)
+		then(owner);
 }
 
 void farewells_free(struct farewells **farewells)
@@ -206,6 +213,8 @@ static struct farewell *farewell_new(struct farewells *all, struct span pending,
 	if (f == NULL)
 		return NULL;
 	f->all = all;
+	f->then = NULL;
+	f->owner = NULL;
 	f->finished = false;
 	f->at = 0;
 	f->n = n;
@@ -220,24 +229,40 @@ static struct farewell *farewell_new(struct farewells *all, struct span pending,
 	return f;
 }
 
+static void close_now(struct stream *stream, farewell_then_fn *then, void *owner)
+{
+	stream_close(stream);
+	if (then != NULL)
+		then(owner);
+}
+
 void farewell_start(struct farewells *farewells, struct stream *stream, struct span pending,
                     struct span words, int64_t timeout_ms, struct session_id id)
+{
+	farewell_start_then(farewells, stream, pending, words, timeout_ms, id, NULL, NULL);
+}
+
+void farewell_start_then(struct farewells *farewells, struct stream *stream, struct span pending,
+                         struct span words, int64_t timeout_ms, struct session_id id,
+                         farewell_then_fn *then, void *owner)
 {
 	int rc = farewell_write_first(stream, &pending, &words);
 	bool said = pending.n == 0 && words.n == 0;
 
 	/* A session mostly ends because the peer went: then there is nothing to wait for. */
 	if (rc != 0 || (said && stream->eof) || timeout_ms <= 0) {
-		stream_close(stream);
+		close_now(stream, then, owner);
 		return;
 	}
 
 	struct farewell *f = farewell_new(farewells, pending, words);
 
 	if (f == NULL) {
-		stream_close(stream);
+		close_now(stream, then, owner);
 		return;
 	}
+	f->then = then;
+	f->owner = owner;
 	stream_move(&f->stream, stream, &farewells->ledger, LEDGER_FAREWELL_FD, id, on_ready, f);
 	event_assign(&f->timer, farewells->base, -1, 0, on_timeout, f);
 

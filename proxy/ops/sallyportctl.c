@@ -141,18 +141,15 @@ static void format_value(const char *name, const json_t *value, char buf[CELL_MA
 /* "age_ms" is shown as an age, so its title is "AGE". */
 static void format_title(const char *name, char buf[CELL_MAX])
 {
-	size_t n = strlen(name);
-
-	if (ends_with(name, "_ms") || ends_with(name, "_us"))
-		n -= 3;
-	if (n >= CELL_MAX)
-		n = CELL_MAX - 1;
-	for (size_t i = 0; i < n; i++) {
-		char c = name[i];
-
-		buf[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c == '_' ? ' ' : c;
+	copy_safe(name, buf, CELL_MAX);
+	if (ends_with(buf, "_ms") || ends_with(buf, "_us"))
+		buf[strlen(buf) - 3] = '\0';
+	for (char *c = buf; *c != '\0'; c++) {
+		if (*c >= 'a' && *c <= 'z')
+			*c = (char)(*c - 'a' + 'A');
+		else if (*c == '_')
+			*c = ' ';
 	}
-	buf[n] = '\0';
 }
 
 /* Characters, not bytes. */
@@ -304,7 +301,7 @@ static bool print_lines(const json_t *rows)
 static void print_group(const char *name, const json_t *group, bool wide)
 {
 	char label[CELL_MAX];
-	char title[2 * CELL_MAX];
+	char title[2 * CELL_MAX + 4];
 	char cell[CELL_MAX];
 	const char *key;
 	json_t *value;
@@ -332,21 +329,23 @@ static void print_scalar(const char *name, const json_t *value)
 
 static void print_answer(const json_t *answer, bool wide)
 {
+	char name[CELL_MAX];
 	bool above = false;
 	const char *key;
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)answer, key, value)
 	{
+		copy_safe(key, name, sizeof(name));
 		if (json_is_array(value)) {
 			if (above)
 				putchar('\n');
 			if (!print_lines(value))
-				print_table(key, value, wide);
+				print_table(name, value, wide);
 		} else if (json_is_object(value)) {
-			print_group(key, value, wide);
+			print_group(name, value, wide);
 		} else {
-			print_scalar(key, value);
+			print_scalar(name, value);
 		}
 		above = true;
 	}

@@ -96,7 +96,7 @@ def show(request, instance):
     for name, path in (("log", Path(instance.log_file or instance.out_path)), ("stderr", instance.err_path)):
         if path.is_file():
             text = path.read_text(errors="replace")
-            item.add_report_section("teardown", f"sallyport {name} ({instance.folder})", text[-6000:])
+            item.add_report_section("teardown", f"sallyport {name} ({instance.folder})", text[-3000:])
 
 
 FAILED = pytest.StashKey()

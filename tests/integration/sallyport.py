@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 from support import DIRECT, eventually, free_port, join_host_port, listens, run
@@ -133,6 +134,7 @@ class Sallyport:
         self.namespace = list(namespace)  # a command that runs another one, such as "ip netns exec NAME"
         self.process = None
         self.exit_code = None
+        self.admin, self.asking = None, threading.Lock()
 
     # life
 
@@ -164,7 +166,7 @@ class Sallyport:
         path = Path(self.log_file or self.out_path)
         if not path.exists() or path.is_file():
             return path.exists() and "started" in path.read_text(errors="replace")
-        return listens(self.host, self.port) and "sessions" in self.ctl("show", "stats", check=False)
+        return listens(self.host, self.port) and (self.folder / "admin.sock").exists()
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -229,21 +231,30 @@ class Sallyport:
             lambda: f"{count} × {name} {fields}; there is {self.log()[-10:]}",
         )[-1]
 
-    def ctl(self, *words, check=True, ctl=None):
-        """What sallyportctl --json answers."""
-        done = run([ctl or find_ctl(), "-s", self.folder / "admin.sock", "--json", *words])
-        if check:
-            assert done.returncode == 0, f"sallyportctl {words}: {done.stdout} {done.stderr}"
-        return json.loads(done.stdout or "{}")
+    def ask(self, question):
+        """What the admin socket answers to a question, as JSON."""
+        with self.asking:
+            if self.admin is None:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.settimeout(30)
+                sock.connect(str(self.folder / "admin.sock"))
+                self.admin = sock.makefile("rw", encoding="utf-8")
+                sock.close()
+            self.admin.write(f"{question} json\n")
+            self.admin.flush()
+            answer = json.loads(self.admin.readline())
+        assert "error" not in answer, answer
+        return answer
+
+    def ctl(self, *words):
+        """sallyportctl with these words: its exit code and output."""
+        return run([find_ctl(), "-s", self.folder / "admin.sock", *words])
 
     def sessions(self):
-        return self.ctl("show", "sessions")["sessions"]
+        return self.ask("show sessions")["sessions"]
 
     def stats(self):
-        return self.ctl("show", "stats")
-
-    def orphans(self):
-        return self.ctl("show", "orphans")
+        return self.ask("show stats")
 
     # what it holds
 

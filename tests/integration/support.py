@@ -64,7 +64,7 @@ def tcp_sockets(*filters):
 
 def listens(host, port):
     """Does somebody listen there? Asked of the kernel, so that nobody is disturbed."""
-    return any(row.split()[2] == join_host_port(host, port) for row in tcp_sockets("-l", f"sport = :{port}"))
+    return any(join_host_port(host, port) in row.split() for row in tcp_sockets("-l", f"sport = :{port}"))
 
 
 def connections_to(port):

@@ -128,7 +128,7 @@ def test_full_server_makes_logons_wait_their_turn(sallyport):
         for _ in range(3):
             waiting.append(stack.enter_context(RudeClient(front.host, front.port)))
             waiting[-1].say("USER u")
-            eventually(lambda: front.ctl("show", "pools")["pools"][0]["waiting"] == len(waiting))
+            eventually(lambda: front.ask("show pools")["pools"][0]["waiting"] == len(waiting))
         assert server.sessions() == 2
         for number, client in enumerate(inside + waiting[:1]):
             client.quit()
@@ -156,7 +156,7 @@ def test_full_server_is_given_the_next_session_when_it_has_closed_the_last_one(e
         first = stack.enter_context(RudeClient(front.host, front.port)).logon()
         second = stack.enter_context(RudeClient(front.host, front.port))
         second.say("USER u")
-        eventually(lambda: front.ctl("show", "pools")["pools"][0]["waiting"] == 1)
+        eventually(lambda: front.ask("show pools")["pools"][0]["waiting"] == 1)
         if end == "quit":
             first.ask("QUIT", 221)
         else:
@@ -185,9 +185,9 @@ def test_waiting_client_that_goes_away_gives_its_place_up(sallyport):
             first.logon()
             second = RudeClient(front.host, front.port)
             second.say("USER u")
-            eventually(lambda: front.ctl("show", "pools")["pools"][0]["waiting"] == 1)
+            eventually(lambda: front.ask("show pools")["pools"][0]["waiting"] == 1)
             second.reset()
-            eventually(lambda: front.ctl("show", "pools")["pools"][0]["waiting"] == 0)
+            eventually(lambda: front.ask("show pools")["pools"][0]["waiting"] == 0)
             with RudeClient(front.host, front.port) as third:
                 third.say("USER u")
                 first.quit()
@@ -241,5 +241,5 @@ def test_two_workers_share_a_pools_turns(sallyport):
         for _ in range(20):
             stack.enter_context(RudeClient(front.host, front.port)).logon()
         assert [server.sessions() for server in two] == [10, 10]
-        rows = front.ctl("show", "pools")["servers"]
+        rows = front.ask("show pools")["servers"]
         assert [(row["server"], row["sessions"]) for row in rows] == [("s0", 10), ("s1", 10)]

@@ -85,7 +85,7 @@ def test_day_of_anonymous_logons_in_one_go_with_flat_memory(logons, sallyport, r
         stats = front.stats()
         assert stats["sessions_accepted"] == stats["sessions_ended"] == stats["logons"] == count
         assert stats["sessions_ended_by"]["client_quit"] == count
-        assert front.ctl("show", "orphans", "--now")["orphans"] == []
+        assert front.ask("show orphans --now")["orphans"] == []
     assert server.result == {"connections": count, "logons": count, "quits": count, "open": 0}
 
 
@@ -158,13 +158,13 @@ def test_thousands_time_out_in_one_second_while_others_work(blocked, logons, sal
         def ask():
             """An operator who lists and kicks; new clients who log on."""
             while not stop.is_set():
-                front.ctl("show", "sessions")
-                front.ctl("show", "locks")
+                front.ask("show sessions")
+                front.ask("show locks")
                 with RudeClient(front.host, front.port) as newcomer:
                     newcomer.logon()
                     mine = f"{newcomer.sock.getsockname()[0]}:{newcomer.sock.getsockname()[1]}"
                     row = next(s for s in front.sessions() if s["client"] == mine)
-                    front.ctl("kick", row["id"])
+                    front.ask(f"kick {row['id']}")
                     newcomer.expect(421)
                 told["rounds"] = told.get("rounds", 0) + 1
 
@@ -190,7 +190,7 @@ def test_thousands_time_out_in_one_second_while_others_work(blocked, logons, sal
         assert stats["sessions_ended_by"]["idle_timeout"] == count
         if reader is not None:
             assert stats["events_dropped"] + sum(stats["sink_dropped"].values()) > 0
-        locks = front.ctl("show", "locks")["locks"]
+        locks = front.ask("show locks")["locks"]
         assert max(row["longest_hold_us"] for row in locks) < 100_000
         survivor.quit()
         # SIGTERM with the log still blocked ends the process as well: done by the fixture

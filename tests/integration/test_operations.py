@@ -321,7 +321,7 @@ def test_operator_sees_sessions_and_what_they_do(sallyport, server):
             assert busy["timeout"] == "stall_timeout" and 100_000 < busy["due_ms"] <= 120_000
             idle = rows[str(fresh.sock.getsockname()[1])]
             assert idle["user"] in (None, "") and idle["timeout"] == "login_timeout"
-            human = run([find_ctl(), "-s", front.folder / "admin.sock", "show", "sessions"])
+            human = front.ctl("show", "sessions")
             assert human.returncode == 0 and "alice" in human.stdout and "RETR" in human.stdout
 
 
@@ -332,7 +332,7 @@ def test_operator_ends_a_session(sallyport, server):
         other.logon()
         mine = str(client.sock.getsockname()[1])
         row = next(row for row in front.sessions() if row["client"].endswith(":" + mine))
-        front.ctl("kick", row["id"])
+        assert front.ctl("kick", row["id"]).returncode == 0
         assert "operator" in client.expect(421).text
         assert client.wait_end() == FIN
         other.ask("PWD", 257)
@@ -342,10 +342,12 @@ def test_operator_ends_a_session(sallyport, server):
 
 def test_operator_is_told_of_what_is_not_there(sallyport, server):
     front = sallyport(server)
-    assert "error" in front.ctl("kick", "00000000deadbeef", check=False)
-    assert run([find_ctl(), "-s", front.folder / "admin.sock", "kick", "00000000deadbeef"]).returncode == 1
-    assert "error" in front.ctl("frobnicate", check=False)
-    assert run([find_ctl(), "-s", front.folder / "nothing.sock", "show", "stats"]).returncode == 1
+    for words in (["kick", "00000000deadbeef"], ["frobnicate"]):
+        assert "error" in json.loads(front.ctl("--json", *words).stdout)
+        done = front.ctl(*words)
+        assert done.returncode == 1 and done.stdout + done.stderr
+    done = run([find_ctl(), "-s", front.folder / "nothing.sock", "show", "stats"])
+    assert done.returncode == 1 and "nothing.sock" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -355,8 +357,8 @@ def test_every_question_is_answered_for_people_and_for_programs(words, sallyport
     front = sallyport(server)
     with RudeClient(front.host, front.port) as client:
         client.logon()
-        assert isinstance(front.ctl(*words.split()), dict)
-        human = run([find_ctl(), "-s", front.folder / "admin.sock", *words.split()])
+        assert isinstance(json.loads(front.ctl("--json", *words.split()).stdout), dict)
+        human = front.ctl(*words.split())
         assert human.returncode == 0 and human.stdout.strip() and not human.stdout.startswith("{")
 
 

@@ -19,7 +19,13 @@
 			ck_abort_msg("%s", #condition);                                            \
 	} while (0)
 
-static uint64_t seed = 88172645463325252ULL;
+static uint64_t seed;
+
+/* Before each test, so that none depends on those before it. */
+static void reseed(void)
+{
+	seed = 88172645463325252ULL;
+}
 
 static uint64_t next_random(void)
 {
@@ -157,21 +163,19 @@ END_TEST
 
 /* --- every algorithm that follows weights ---------------------------------------- */
 
-static bool follows_load(enum balance_algorithm algorithm)
-{
-	return algorithm == BALANCE_LEAST_SESSIONS || algorithm == BALANCE_RANDOM ||
-	       algorithm == BALANCE_LEAST_RESPONSE_TIME;
-}
-
 /*
  * One logon after the other, each ended before the next (a quiet day): shares
  * must follow the weights although all servers look alike.
  */
 START_TEST(quiet_days_follow_the_weights)
 {
-	static const enum balance_algorithm algorithms[] = {
-		BALANCE_ROUND_ROBIN, BALANCE_LEAST_SESSIONS, BALANCE_RANDOM,
-		BALANCE_HASH_USER,   BALANCE_HASH_SOURCE,
+	static const struct {
+		enum balance_algorithm algorithm;
+		unsigned logons; /* those that go by chance need more for the same certainty */
+	} algorithms[] = {
+		{ BALANCE_ROUND_ROBIN, LOGONS },      { BALANCE_LEAST_SESSIONS, LOGONS },
+		{ BALANCE_RANDOM, 10 * LOGONS },      { BALANCE_HASH_USER, 10 * LOGONS },
+		{ BALANCE_HASH_SOURCE, 10 * LOGONS },
 	};
 
 	for (size_t a = 0; a < SP_ARRAY_LEN(algorithms); a++) {
@@ -179,62 +183,93 @@ START_TEST(quiet_days_follow_the_weights)
 		unsigned got[6] = { 0 };
 		size_t n = make_rows(rows, pools[_i].weights, pools[_i].n);
 
-		for (unsigned user = 0; user < LOGONS; user++) {
+		for (unsigned user = 0; user < algorithms[a].logons; user++) {
 			struct balance_ask ask = ask_of_user(user);
-			int chosen = balance_choose(algorithms[a], rows, n, &ask);
+			int chosen = balance_choose(algorithms[a].algorithm, rows, n, &ask);
 
 			REQUIRE(chosen >= 0);
 			got[chosen]++;
 		}
-		assert_shares(got, pools[_i].weights, n, LOGONS);
+		assert_shares(got, pools[_i].weights, n, algorithms[a].logons);
 	}
 }
 END_TEST
 
-/* A population of 300 sessions, each logon ending a random older one: shares of logons and of
- * sessions. */
+enum { ALIVE = 300 };
+
+/*
+ * A population of 300 sessions, each logon ending an older one: that which is
+ * there longest, or any. Counts the logons of each server into got[].
+ */
+static void live(enum balance_algorithm algorithm, struct balance_row rows[], size_t n,
+                 bool end_any, unsigned got[])
+{
+	int alive[ALIVE];
+
+	for (unsigned k = 0; k < LOGONS; k++) {
+		struct balance_ask ask = ask_of_user(k);
+		size_t place = k < ALIVE || !end_any ? k % ALIVE : next_random() % ALIVE;
+		int chosen;
+
+		if (k >= ALIVE)
+			rows[alive[place]].sessions--;
+		chosen = balance_choose(algorithm, rows, n, &ask);
+		REQUIRE(chosen >= 0);
+		alive[place] = chosen;
+		rows[chosen].sessions++;
+		got[chosen]++;
+	}
+}
+
+static void assert_populations(const struct balance_row rows[], size_t n)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += rows[i].weight;
+	for (size_t i = 0; i < n; i++) {
+		double due = (double)ALIVE * (double)rows[i].weight / (double)total;
+
+		ck_assert_msg(rows[i].sessions > due - 3 && rows[i].sessions < due + 3,
+		              "server %zu: %u sessions for %.1f", i, rows[i].sessions, due);
+	}
+}
+
+static const enum balance_algorithm steady[] = {
+	BALANCE_LEAST_SESSIONS,
+	BALANCE_LEAST_RESPONSE_TIME,
+	BALANCE_ROUND_ROBIN,
+};
+
+/* Where sessions are of one length, logons are shared by weight, and so is the population. */
 START_TEST(busy_days_follow_the_weights)
 {
-	static const enum balance_algorithm algorithms[] = {
-		BALANCE_ROUND_ROBIN,
-		BALANCE_LEAST_SESSIONS,
-		BALANCE_LEAST_RESPONSE_TIME,
-	};
-	enum { ALIVE = 300 };
-
-	for (size_t a = 0; a < SP_ARRAY_LEN(algorithms); a++) {
+	for (size_t a = 0; a < SP_ARRAY_LEN(steady); a++) {
 		struct balance_row rows[6];
 		unsigned got[6] = { 0 };
-		int alive[ALIVE];
 		size_t n = make_rows(rows, pools[_i].weights, pools[_i].n);
-		uint64_t total = 0;
 
-		for (size_t i = 0; i < n; i++) {
+		for (size_t i = 0; i < n; i++)
 			rows[i].response_us = 1500;
-			total += rows[i].weight;
-		}
-		for (unsigned k = 0; k < LOGONS; k++) {
-			struct balance_ask ask = ask_of_user(k);
-			size_t place = k < ALIVE ? k : next_random() % ALIVE;
-			int chosen;
-
-			if (k >= ALIVE)
-				rows[alive[place]].sessions--;
-			chosen = balance_choose(algorithms[a], rows, n, &ask);
-			REQUIRE(chosen >= 0);
-			alive[place] = chosen;
-			rows[chosen].sessions++;
-			got[chosen]++;
-		}
+		live(steady[a], rows, n, false, got);
 		assert_shares(got, pools[_i].weights, n, LOGONS);
-		if (!follows_load(algorithms[a]))
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			double due = (double)ALIVE * (double)rows[i].weight / (double)total;
+		assert_populations(rows, n);
+	}
+}
+END_TEST
 
-			ck_assert_msg(rows[i].sessions > due - 3 && rows[i].sessions < due + 3,
-			              "server %zu: %u sessions for %.1f", i, rows[i].sessions, due);
-		}
+/* Where they are of any length, the algorithms that look at it keep the population by weight. */
+START_TEST(uneven_sessions_leave_an_even_population)
+{
+	for (size_t a = 0; a < SP_ARRAY_LEN(steady) - 1; a++) {
+		struct balance_row rows[6];
+		unsigned got[6] = { 0 };
+		size_t n = make_rows(rows, pools[_i].weights, pools[_i].n);
+
+		for (size_t i = 0; i < n; i++)
+			rows[i].response_us = 1500;
+		live(steady[a], rows, n, true, got);
+		assert_populations(rows, n);
 	}
 }
 END_TEST
@@ -768,12 +803,14 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
+	tcase_add_checked_fixture(tc, reseed, NULL);
 	tcase_add_test(tc, round_robin_spreads_a_heavy_server);
 	tcase_add_loop_test(tc, round_robin_is_exact_all_the_way, 0, SP_ARRAY_LEN(pools));
 	tcase_add_test(tc, round_robin_passes_over_who_is_away);
 	tcase_add_loop_test(tc, quiet_days_follow_the_weights, 0, SP_ARRAY_LEN(pools));
 	tcase_add_loop_test(tc, busy_days_follow_the_weights, 0, SP_ARRAY_LEN(pools));
 	tcase_add_loop_test(tc, least_sessions_weighs, 0, SP_ARRAY_LEN(least));
+	tcase_add_loop_test(tc, uneven_sessions_leave_an_even_population, 0, SP_ARRAY_LEN(pools));
 	tcase_add_test(tc, two_choices_are_nearly_even);
 	tcase_add_test(tc, two_choices_are_two_servers);
 	tcase_add_test(tc, random_takes_any_number);
