@@ -53,11 +53,29 @@ int listener_open(const struct netaddr *address, bool share)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)connect_set_keepalive(fd);
 	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-	if (bind(fd, &address->sa, netaddr_len(address)) == 0 && listen(fd, SOMAXCONN) == 0)
+	if (bind(fd, &address->sa, netaddr_len(address)) == 0 && listen(fd, SOMAXCONN) == 0) {
+		fd_registry_note(fd, SESSION_ID_NONE, LEDGER_KINDS, SP_HERE);
 		return fd;
+	}
 	error = errno;
 	close(fd);
 	return -error;
+}
+
+void listener_close(int fd)
+{
+	fd_registry_forget(fd);
+	close(fd);
+}
+
+/* A descriptor of ours that can be given up when there is none left for a client. */
+static int open_reserve(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		fd_registry_note(fd, SESSION_ID_NONE, LEDGER_KINDS, SP_HERE);
+	return fd;
 }
 
 static void say_and_close(int fd, const char *words)
@@ -80,7 +98,7 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	all->paused = false;
 	if (all->reserve < 0)
-		all->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		all->reserve = open_reserve();
 	listen_for_events(all);
 }
 
@@ -93,11 +111,11 @@ static void pause_accepting(struct listening *l, int error)
 	if (all->reserve >= 0) {
 		int fd;
 
-		close(all->reserve);
+		listener_close(all->reserve);
 		fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0)
 			say_and_close(fd, "421 Out of descriptors; try again later.\r\n");
-		all->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		all->reserve = open_reserve();
 	}
 	counter_add(all->loop->counters, COUNT_SESSIONS_REFUSED, 1);
 	if (all->paused)
@@ -173,7 +191,7 @@ struct listeners *listeners_start(struct loop *loop, const int fds[], size_t n, 
 	all->loop = loop;
 	all->config = config_ref(loop->config);
 	all->max_sessions = max_sessions;
-	all->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	all->reserve = open_reserve();
 	evtimer_assign(&all->on_resume, loop->base, on_resume, all);
 	for (size_t i = 0; i < loop->config->listeners_n; i++) {
 		const struct listener_config *config = &loop->config->listeners[i];
@@ -209,10 +227,10 @@ void listeners_stop(struct listeners **listeners)
 		if (all->v[i].fd < 0)
 			continue;
 		event_del(&all->v[i].on_accept);
-		close(all->v[i].fd);
+		listener_close(all->v[i].fd);
 	}
 	if (all->reserve >= 0)
-		close(all->reserve);
+		listener_close(all->reserve);
 	config_unref(&all->config);
 	free(all);
 }

@@ -24,9 +24,9 @@
 #define FD_MAX		     (1u << 20)
 #define LOOK_MS		     20
 #define WAITERS_LOOK_MS	     1000
-/* Descriptors of the process itself; the rest is shared out three to a session. */
-#define FD_OWN	       128
-#define FD_PER_SESSION 3
+/* Descriptors of the process itself; the rest is for sessions: two each, and some for transfers. */
+#define FD_OWN		    128
+#define FD_PER_TEN_SESSIONS 21
 
 /* A pool's ledger outlives the snapshots of the configuration, by the pool's name. */
 struct named_ledger {
@@ -163,7 +163,7 @@ static void close_all(const int fds[], size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (fds[i] >= 0)
-			close(fds[i]);
+			listener_close(fds[i]);
 	}
 }
 
@@ -242,7 +242,7 @@ static size_t raise_descriptors(void)
 
 static void limit_sessions(const struct runtime *rt, struct config *config)
 {
-	size_t room = rt->fd_max > FD_OWN * 2 ? (rt->fd_max - FD_OWN) / FD_PER_SESSION : 32;
+	size_t room = rt->fd_max > FD_OWN * 2 ? (rt->fd_max - FD_OWN) * 10 / FD_PER_TEN_SESSIONS : 32;
 
 	if (config->max_sessions == 0)
 		config->max_sessions = (unsigned)room;
@@ -345,7 +345,7 @@ static bool start_ops(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 		return true;
 	rt->admin = admin_start(rt->base, &sources, rt->config->admin.socket, NULL, why);
 	if (rt->admin == NULL)
-		set_error(error, "admin socket", why);
+		set_error(error, why, "");
 	return rt->admin != NULL;
 }
 
@@ -399,7 +399,7 @@ struct runtime *runtime_start(struct event_base *base, struct config *config, ch
 	}
 	rt->hub = event_hub_start(rt->queue, &config->log, why);
 	if (rt->hub == NULL) {
-		set_error(error, "log", why);
+		set_error(error, why, "");
 		runtime_free(&rt);
 		return NULL;
 	}

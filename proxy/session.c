@@ -438,7 +438,7 @@ void session_drop_server(struct session *s, bool gone)
 					    span_of(words), s->policy->timeouts.close_timeout, s->id,
 					    on_server_closed, late);
 		else if (gone || s->server_securing)
-			stream_close(&server->stream);
+			stream_close_read(&server->stream);
 		else
 			farewell_start(s->loop->farewells, &server->stream, control_pending(server),
 				       span_of(words), s->policy->timeouts.close_timeout, s->id);

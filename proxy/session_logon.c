@@ -197,7 +197,11 @@ static void on_dialled(void *owner, int fd, const struct netaddr *address, int e
 
 static void dial(struct session *s, const struct netaddr addresses[], size_t n)
 {
-	struct connect_options options = { .nodelay = true, .keepalive = true };
+	struct connect_options options = {
+		.nodelay = true,
+		.keepalive = true,
+		.speaks_first = s->server_config->tls.mode != SERVER_TLS_IMPLICIT,
+	};
 
 	enter(s, LOGON_DIAL);
 	connect_start(&s->logon->dial, s->loop->base, addresses, n, &options, &s->live->ledger,

@@ -10,14 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "sallyport/listener.h"
 #include "sallyport/loop.h"
 #include "sallyport/session.h"
 
 /* Messages dealt with in one turn: 9,000 notices must not starve a NOOP. */
-#define MESSAGES_A_TURN 256
+#define MESSAGES_A_TURN 32
 #define BY_ID_START	1024
 /* How often a draining worker looks whether it is done. */
 #define DRAIN_LOOK_MS 20
@@ -47,11 +46,14 @@ uint64_t loop_random_fast(struct loop *loop)
 
 uint64_t loop_random(struct loop *loop)
 {
-	uint64_t x;
+	if (loop->pool_n == 0) {
+		ssize_t got = getrandom(loop->pool, sizeof(loop->pool), GRND_NONBLOCK);
 
-	if (getrandom(&x, sizeof(x), GRND_NONBLOCK) != (ssize_t)sizeof(x))
-		x = loop_random_fast(loop);
-	return x;
+		if (got != (ssize_t)sizeof(loop->pool))
+			return loop_random_fast(loop);
+		loop->pool_n = SP_ARRAY_LEN(loop->pool);
+	}
+	return loop->pool[--loop->pool_n];
 }
 
 /* Calls `act` for every session; it may end the one it is called for. */
@@ -128,7 +130,7 @@ static void free_update(struct worker_update *update)
 {
 	for (size_t i = 0; i < update->n; i++) {
 		if (update->fds[i] >= 0)
-			close(update->fds[i]);
+			listener_close(update->fds[i]);
 	}
 	config_unref(&update->config);
 	free(update);
@@ -248,7 +250,10 @@ static void worker_free(struct worker *w)
 	free(w);
 }
 
-/* A loop of one thread: libevent needs no locks. */
+/*
+ * A loop of one thread: libevent needs no locks. What is changed twice in a
+ * turn is told to the kernel once (no descriptor here is ever a dup).
+ */
 static struct event_base *make_base(void)
 {
 	struct event_config *config = event_config_new();
@@ -257,6 +262,7 @@ static struct event_base *make_base(void)
 	if (config == NULL)
 		return NULL;
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	base = event_base_new_with_config(config);
 	event_config_free(config);
 	return base;

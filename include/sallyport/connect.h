@@ -27,6 +27,12 @@ struct connect_options {
 	struct netaddr source; /* AF_UNSPEC: the kernel chooses; its port 0: any */
 	bool nodelay;	       /* TCP_NODELAY */
 	bool keepalive;	       /* connect_set_keepalive() */
+	/*
+	 * The peer speaks first (a server's greeting): done is called when it has, so
+	 * that waiting for the connection and for its first byte is one registration
+	 * with the loop. A failed attempt is told as early as without it.
+	 */
+	bool speaks_first;
 };
 
 /* Embedded in its owner. */

@@ -19,6 +19,9 @@
  */
 SP_MUSTCHECK int listener_open(const struct netaddr *address, bool share);
 
+/* Closes what listener_open() gave. */
+void listener_close(int fd);
+
 struct listeners; /* those of one worker */
 
 /*

@@ -39,6 +39,8 @@ struct loop {
 	char *scratch;			/* LOOP_SCRATCH_BYTES */
 	uint64_t next_sequence;		/* of session ids */
 	uint64_t random;		/* state of loop_random_fast() */
+	uint64_t pool[32];		/* of the kernel's random numbers; the first pool_n are unused */
+	size_t pool_n;
 	bool draining;			/* sessions end as soon as no transfer runs */
 	struct session **by_id;		/* hash of the worker's sessions; a power of two */
 	size_t by_id_n;
@@ -46,7 +48,7 @@ struct loop {
 	struct session *graveyard;	/* ended; freed after the loop's turn */
 };
 
-/* Of the kernel: unpredictable, for port numbers. One system call. */
+/* Of the kernel: unpredictable, for port numbers. One system call for 32. */
 uint64_t loop_random(struct loop *loop);
 /* Evenly spread, for balancing; not for anything that must not be guessed. */
 uint64_t loop_random_fast(struct loop *loop);

@@ -114,6 +114,12 @@ SP_MUSTCHECK int stream_finish(struct stream *s, bool half);
  */
 void stream_close(struct stream *s);
 
+/*
+ * The same without looking for unread bytes: for a peer that has said its last
+ * word and been answered. Saves a system call.
+ */
+void stream_close_read(struct stream *s);
+
 /* Breaks the connection: RST. Nothing happens to a closed stream. */
 void stream_abort(struct stream *s);
 

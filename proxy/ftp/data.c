@@ -127,7 +127,7 @@ void data_free(struct data **dataptr)
 	free(data);
 }
 
-/* Bytes of a transfer are many: no waiting for more to fill a segment. */
+/* The last segment of a file must not wait for the acknowledgement of the one before it. */
 static void tune(int fd)
 {
 	int on = 1;
@@ -176,7 +176,6 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	close_listener(side);
-	tune(got);
 	adopt(side, got, SP_HERE);
 	data->ops->on_side(data->owner, side->side, 0);
 }
@@ -302,7 +301,7 @@ static void on_dialled(void *owner, int fd, const struct netaddr *address, int e
 void data_dial(struct data *data, enum side which, const struct netaddr *source)
 {
 	struct data_side *side = &data->sides[which];
-	struct connect_options options = { .nodelay = true };
+	struct connect_options options = { 0 };
 
 	SP_ASSERT(side->state == DATA_ARRANGED);
 	if (source != NULL)
@@ -384,6 +383,7 @@ void data_relay(struct data *data, enum transfer_direction direction)
 	SP_ASSERT(data->sides[SIDE_CLIENT].state == DATA_OPEN);
 	SP_ASSERT(data->sides[SIDE_SERVER].state == DATA_OPEN);
 	data->told_ms = data->loop->now_ms;
+	tune((down ? client : server)->fd);
 	relay_start(&data->relay, data->loop, down ? server : client, down ? client : server,
 		    data->ledger, data->id);
 	pump(data);

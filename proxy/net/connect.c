@@ -166,8 +166,10 @@ static bool connect_try(struct connect *c)
 		int rc = connect_dial(c, address);
 
 		if (rc == 0 || rc == -EINPROGRESS) {
-			event_assign(&c->event, c->base, c->fd, EV_WRITE, on_writable, c);
-			if (rc == 0) {
+			bool wait = c->options.speaks_first;
+
+			event_assign(&c->event, c->base, c->fd, wait ? EV_READ : EV_WRITE, on_writable, c);
+			if (rc == 0 && !wait) {
 				event_active(&c->event, EV_WRITE, 0);
 				return true;
 			}

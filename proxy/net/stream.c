@@ -291,6 +291,14 @@ void stream_close(struct stream *s)
 	stream_release(s);
 }
 
+void stream_close_read(struct stream *s)
+{
+	if (!stream_is_open(s))
+		return;
+	(void)s->ops->finish(s);
+	stream_release(s);
+}
+
 void stream_abort(struct stream *s)
 {
 	static const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };

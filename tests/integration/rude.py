@@ -297,8 +297,11 @@ class Session(Wire):
         return line.strip(b"\r \xff\xf4\xf2").upper() if end else b""
 
     def hold(self):
-        """Do nothing, not even read, until the test ends."""
-        self.server.stopping.wait()
+        """Do nothing, not even read, until the other side has closed or the test ends."""
+        watch = select.poll()
+        watch.register(self.sock, select.POLLRDHUP)
+        while not self.server.stopping.is_set() and not watch.poll(50):
+            pass
         raise Gone
 
 

@@ -2,11 +2,12 @@
 """Q131241: sessions that end in every bad way leave nothing behind: no descriptor, no logon at the server, no memory.
 
 Each way is taken by 1,000 sessions, a hundred at a time, with the binary that has no sanitizers, so that memory can
-be measured; all ways are taken once more with the sanitizers' one.
+be measured, and by some more with the sanitizers' one.
 """
 
 import contextlib
 import os
+import re
 import time
 
 import pytest
@@ -23,13 +24,14 @@ from rude import (
     say,
     stalled,
 )
-from sallyport import find_release_binary
-from support import abort, eventually, reset
+from sallyport import find_release_binary, section_text
+from support import abort, eventually, free_port, reset
 
 pytestmark = pytest.mark.proxy
 
 AT_ONCE = 100
 ROUNDS = 10
+PARTS = 4  # the ways are dealt to as many tests, which may run at the same time
 
 
 # Each way gets the crowd (connected, nothing read) and the server, and ends all of its sessions.
@@ -162,10 +164,11 @@ def server_in_transfer(crowd, _, end):
     for member in crowd.members:
         member.say("RETR f")
     for member in crowd.members:
-        assert member.expect(150, 426, 421).code
+        member.expect(150, 426)
     for member in crowd.members:
         assert member.wait_end() == "fin"
-        assert b"426" in member.raw and b"421" in member.raw
+        # 451 when all that the server sent had arrived: it never said that this was all
+        assert re.search(rb"\r\n(426|451) ", member.raw) and b"\r\n421 " in member.raw
     end(crowd)
 
 
@@ -214,6 +217,7 @@ WAYS = {
     "client_rst_idle": (client_idle, rst, {}),
     "client_fin_idle": (client_idle, fin, {}),
     "client_rst_in_command": (client_in_command, rst, {"CWD": hang}),
+    "client_fin_in_command": (client_in_command, fin, {"CWD": hang}),
     "client_rst_with_passive_port": (client_with_passive_port, rst, {}),
     "client_fin_with_passive_port": (client_with_passive_port, fin, {}),
     "client_rst_with_data_connection": (client_with_data_connection, rst, {}),
@@ -258,6 +262,7 @@ class OrphanServer(RudeServer):
 
 
 def sockets(front):
+    front.stats()  # the admin connection is one of them, from the first time on
     return sum(1 for target in front.descriptors().values() if target.startswith("socket:"))
 
 
@@ -265,7 +270,7 @@ def pipes(front):
     return sum(1 for target in front.descriptors().values() if target.startswith("pipe:"))
 
 
-def at_baseline(front, server):
+def at_baseline(way, front, server):
     """Wait until nothing is left of the sessions: here, at the server, in the books."""
 
     def left():
@@ -279,7 +284,7 @@ def at_baseline(front, server):
         }
 
     # a session that the server ignores is closed after close_timeout, 2 s
-    eventually(lambda: not any(left().values()), 30, left)
+    eventually(lambda: not any(left().values()), 10, lambda: f"{way}: {left()}")
 
 
 def assert_no_orphans(front):
@@ -296,45 +301,70 @@ def assert_sums(found):
     assert rows and all(row["by_ledgers"] == row["by_descriptors"] for row in rows), rows
 
 
-def take(way, front, server, count):
+def take(way, gate, count):
     act, end, _ = WAYS[way]
-    server.crowds += count
-    with Crowd(count, front.host, front.port) as crowd:
-        act(crowd, server, end)
-    at_baseline(front, server)
+    gate.server.crowds += count
+    with Crowd(count, gate.front.host, gate.port) as crowd:
+        act(crowd, gate.server, end)
+    at_baseline(way, gate.front, gate.server)
+
+
+class Gate:
+    """A listener of its own for one way, with its own pool, policy and server, in a Sallyport that others share."""
+
+    def __init__(self, way, stack):
+        self.server = stack.enter_context(OrphanServer(WAYS[way][2]))
+        self.port = free_port()
+        self.front = None
+        self.text = (
+            section_text(f"listener {way}", {"bind": [f"127.0.0.1:{self.port}"]})
+            + f"pool {way} {{ server s {{ address = \"{self.server.address}\" }} }}\n"
+            + section_text(f"policy {way}", self.server.policy)
+            + section_text("route", {"listeners": [way], "pool": way, "policy": way})
+        )
+
+
+@contextlib.contextmanager
+def gates(part, sallyport, **settings):
+    """{way: gate} for the ways of one part, all before one Sallyport, and that Sallyport."""
+    with contextlib.ExitStack() as stack:
+        found = {way: Gate(way, stack) for way in list(WAYS)[part::PARTS]}
+        front = sallyport("127.0.0.1:1", extra="".join(gate.text for gate in found.values()), **settings)
+        for gate in found.values():
+            gate.front = gate.server.front = front
+        yield found, front
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-def test_thousand_sessions_that_end_so_leave_nothing(way, sallyport):
-    with OrphanServer(WAYS[way][2]) as server:
-        front = server.front = sallyport(server, binary=find_release_binary(), policy=server.policy, top={"workers": 2})
+@pytest.mark.parametrize("part", range(PARTS))
+def test_thousand_sessions_that_end_in_each_way_leave_nothing(part, sallyport):
+    """Ten rounds of a hundred sessions in each way; memory after the tenth is that after the second."""
+    with gates(part, sallyport, binary=find_release_binary(), log_file="/dev/null") as (ways, front):
         baseline = sockets(front)
         memory, kept_pipes = {}, {}
         for number in range(1, ROUNDS + 1):
-            take(way, front, server, AT_ONCE)
+            for way, gate in ways.items():
+                take(way, gate, AT_ONCE)
             memory[number], kept_pipes[number] = front.memory_kib("Rss"), pipes(front)
         eventually(lambda: sockets(front) == baseline, what=lambda: (baseline, front.descriptors()))
-        assert kept_pipes[ROUNDS] <= max(kept_pipes[2], 2), kept_pipes
+        assert kept_pipes[ROUNDS] <= kept_pipes[2], kept_pipes
         assert_no_orphans(front)
         stats = front.stats()
-        assert stats["sessions_accepted"] == stats["sessions_ended"] == AT_ONCE * ROUNDS
+        assert stats["sessions_accepted"] == stats["sessions_ended"] == AT_ONCE * ROUNDS * len(ways)
         assert memory[ROUNDS] <= memory[2] * 1.01, memory
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_every_way_with_sanitizers_leaves_nothing(part, sallyport):
-    """The same ways, fewer sessions, each way before its own Sallyport of the sanitizers' build."""
-    for way in list(WAYS)[part::4]:
-        with OrphanServer(WAYS[way][2]) as server:
-            front = server.front = sallyport(server, policy=server.policy)
-            baseline = sockets(front)
-            for _ in range(2):
-                take(way, front, server, 25)
-            eventually(lambda: sockets(front) == baseline, what=lambda: (way, front.descriptors()))
-            assert_no_orphans(front)
-            front.stop()
+    """The same, fewer sessions, with the sanitizers' build."""
+    with gates(part, sallyport) as (ways, front):
+        baseline = sockets(front)
+        for _ in range(2):
+            for way, gate in ways.items():
+                take(way, gate, 25)
+        eventually(lambda: sockets(front) == baseline, what=lambda: (baseline, front.descriptors()))
+        assert_no_orphans(front)
 
 
 def test_sessions_in_progress_are_in_the_books_and_are_no_orphans(sallyport):
