@@ -165,7 +165,10 @@ class Sallyport:
         """It says that it is ready: in its log, or where that cannot be read, on its admin socket."""
         path = Path(self.log_file or self.out_path)
         if not path.exists() or path.is_file():
-            return path.exists() and "started" in path.read_text(errors="replace")
+            if path.exists() and "started" in path.read_text(errors="replace"):
+                return True
+            if "level" not in self.configuration.text(self.folder, "-"):
+                return False
         return listens(self.host, self.port) and (self.folder / "admin.sock").exists()
 
     def signal(self, number):
