@@ -552,26 +552,39 @@ static enum session_place place_of(const struct session *s)
 	return PLACE_LOGON;
 }
 
-/* The next deadline of the session: its clocks, its place in a queue, an ABOR's second reply. */
-static struct deadline next_deadline(struct session *s)
+/* Deadlines beside the policy's clocks. */
+enum wait {
+	WAIT_CLOCK,	/* none of these: a clock of the policy */
+	WAIT_QUEUE,	/* a place in the queue for a server */
+	WAIT_ABOR,	/* the second reply of an aborted transfer */
+	WAIT_QUIT,	/* a server that does not answer QUIT does not keep the client from its 221 */
+	WAIT_GONE,	/* a client that has sent FIN may still read (half-closed), but not for long */
+};
+
+struct next_deadline {
+	struct deadline at;
+	enum wait wait;
+};
+
+static void sooner(struct next_deadline *next, int64_t at_ms, enum wait wait)
 {
-	struct deadline next = deadline_next(&s->facts, &s->policy->timeouts);
+	if (at_ms < next->at.at_ms)
+		*next = (struct next_deadline){ { at_ms, CLOCK_NONE }, wait };
+}
 
-	if (s->stage == LOGON_QUEUED) {
-		int64_t at = s->facts.queued_ms + s->pool->queue_timeout_ms;
+static struct next_deadline next_deadline(struct session *s)
+{
+	struct next_deadline next = { deadline_next(&s->facts, &s->policy->timeouts), WAIT_CLOCK };
+	int64_t close_ms = s->policy->timeouts.close_timeout;
 
-		if (at < next.at_ms)
-			next = (struct deadline){ at, CLOCK_NONE };
-	}
-	if (s->purpose == PURPOSE_ABOR && s->abor_until_ms < next.at_ms)
-		next = (struct deadline){ s->abor_until_ms, CLOCK_NONE };
-	if (s->purpose == PURPOSE_QUIT) {
-		/* A server that does not answer QUIT does not keep the client from its 221. */
-		int64_t at = s->quit_ms + s->policy->timeouts.close_timeout;
-
-		if (at < next.at_ms)
-			next = (struct deadline){ at, CLOCK_NONE };
-	}
+	if (s->stage == LOGON_QUEUED)
+		sooner(&next, s->facts.queued_ms + s->pool->queue_timeout_ms, WAIT_QUEUE);
+	if (s->purpose == PURPOSE_ABOR)
+		sooner(&next, s->abor_until_ms, WAIT_ABOR);
+	if (s->purpose == PURPOSE_QUIT)
+		sooner(&next, s->quit_ms + close_ms, WAIT_QUIT);
+	if (s->client_eof)
+		sooner(&next, s->client_eof_ms + close_ms, WAIT_GONE);
 	return next;
 }
 
@@ -585,7 +598,7 @@ static void update_deadline(struct session *s)
 	else if (s->facts.line_started_ms == 0)
 		s->facts.line_started_ms = s->loop->now_ms;
 	transfer_facts(s);
-	next = next_deadline(s);
+	next = next_deadline(s).at;
 	atomic_store_explicit(&s->live->clock, (uint8_t)next.clock, memory_order_relaxed);
 	atomic_store_explicit(&s->live->place, (uint8_t)place_of(s), memory_order_relaxed);
 	if (atomic_load_explicit(&s->live->deadline_ms, memory_order_relaxed) == next.at_ms)
@@ -687,6 +700,7 @@ static void read_client(struct session *s)
 		return;
 	if (n == 0) {
 		s->client_eof = true;
+		s->client_eof_ms = s->loop->now_ms;
 		return;
 	}
 	if (n < 0) {
@@ -903,26 +917,40 @@ static void on_clock(struct session *s, enum clock_id clock)
 	session_end(s, reason_of(clock));
 }
 
+static void on_wait_over(struct session *s, enum wait wait, enum clock_id clock)
+{
+	switch (wait) {
+	case WAIT_CLOCK:
+		on_clock(s, clock);
+		return;
+	case WAIT_QUEUE:
+		session_end(s, END_QUEUE_TIMEOUT);
+		return;
+	case WAIT_ABOR:
+		transfer_on_clock(s, CLOCK_NONE);
+		return;
+	case WAIT_QUIT:
+		say_goodbye(s);
+		return;
+	case WAIT_GONE:
+		session_end(s, END_CLIENT_CLOSED);
+		return;
+	}
+}
+
 void session_on_notice(struct session *s)
 {
-	struct deadline next;
+	struct next_deadline next;
 
 	transfer_facts(s);
 	next = next_deadline(s);
-	if (next.at_ms > s->loop->now_ms) {
+	if (next.at.at_ms > s->loop->now_ms) {
 		/* Something happened since: the record is filed by the true deadline. */
 		counter_add(s->loop->counters, COUNT_NOTICES_STALE, 1);
-		session_table_rearm(s->loop->table, s->id, next.at_ms);
+		session_table_rearm(s->loop->table, s->id, next.at.at_ms);
 		return;
 	}
-	if (next.clock != CLOCK_NONE)
-		on_clock(s, next.clock);
-	else if (s->stage == LOGON_QUEUED)
-		session_end(s, END_QUEUE_TIMEOUT);
-	else if (s->purpose == PURPOSE_QUIT)
-		say_goodbye(s);
-	else
-		transfer_on_clock(s, CLOCK_NONE);
+	on_wait_over(s, next.wait, next.at.clock);
 	if (!s->ending)
 		session_settle(s);
 }

@@ -128,6 +128,7 @@ struct session {
 
 	struct clock_facts facts;
 	int64_t abor_until_ms;		    /* PURPOSE_ABOR: when we stop to wait */
+	int64_t client_eof_ms;		    /* client_eof: since when */
 	int64_t quit_ms;		    /* PURPOSE_QUIT: when it was sent */
 	struct netaddr local;		    /* our end of the client's control connection; AF_UNSPEC: not asked yet */
 	struct netaddr server_local;	    /* our end of the server's */

@@ -273,6 +273,14 @@ class Sallyport:
                 found[int(fd)] = os.readlink(f"/proc/{self.pid}/fd/{fd}")
         return found
 
+    def sockets(self):
+        """How many sockets it has; the admin connection is one of them, from the first time on."""
+        self.stats()
+        return sum(1 for target in self.descriptors().values() if target.startswith("socket:"))
+
+    def pipe_ends(self):
+        return sum(1 for target in self.descriptors().values() if target.startswith("pipe:"))
+
     def memory_kib(self, field="Pss"):
         """Of /proc/PID/smaps_rollup: Rss, Pss, Private_Dirty, Anonymous …"""
         with open(f"/proc/{self.pid}/smaps_rollup", encoding="ascii") as rollup:

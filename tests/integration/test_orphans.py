@@ -31,6 +31,7 @@ pytestmark = pytest.mark.proxy
 
 AT_ONCE = 100
 ROUNDS = 10
+BURST = 1000
 PARTS = 4  # the ways are dealt to as many tests, which may run at the same time
 
 
@@ -261,15 +262,6 @@ class OrphanServer(RudeServer):
         return self.crowds * each
 
 
-def sockets(front):
-    front.stats()  # the admin connection is one of them, from the first time on
-    return sum(1 for target in front.descriptors().values() if target.startswith("socket:"))
-
-
-def pipes(front):
-    return sum(1 for target in front.descriptors().values() if target.startswith("pipe:"))
-
-
 def at_baseline(way, front, server):
     """Wait until nothing is left of the sessions: here, at the server, in the books."""
 
@@ -340,18 +332,39 @@ def gates(part, sallyport, **settings):
 def test_thousand_sessions_that_end_in_each_way_leave_nothing(part, sallyport):
     """Ten rounds of a hundred sessions in each way; memory after the tenth is that after the second."""
     with gates(part, sallyport, binary=find_release_binary(), log_file="/dev/null") as (ways, front):
-        baseline = sockets(front)
-        memory, kept_pipes = {}, {}
-        for number in range(1, ROUNDS + 1):
-            for way, gate in ways.items():
-                take(way, gate, AT_ONCE)
-            memory[number], kept_pipes[number] = front.memory_kib("Rss"), pipes(front)
-        eventually(lambda: sockets(front) == baseline, what=lambda: (baseline, front.descriptors()))
-        assert kept_pipes[ROUNDS] <= kept_pipes[2], kept_pipes
+        baseline = front.sockets()
+        fill_queues(front, next(iter(ways.values())))
+        tenths = [ten_rounds(ways, front)]
+        eventually(lambda: front.sockets() == baseline, what=lambda: (baseline, front.descriptors()))
         assert_no_orphans(front)
         stats = front.stats()
-        assert stats["sessions_accepted"] == stats["sessions_ended"] == AT_ONCE * ROUNDS * len(ways)
-        assert memory[ROUNDS] <= memory[2] * 1.01, memory
+        assert stats["sessions_accepted"] == stats["sessions_ended"] == BURST + AT_ONCE * ROUNDS * len(ways)
+        # What grows once (an arena of malloc, a queue that was never so full before) is no leak: a leak grows again.
+        while not is_flat(tenths[-1]) and len(tenths) < 3:
+            tenths.append(ten_rounds(ways, front))
+        assert is_flat(tenths[-1]), tenths
+
+
+def fill_queues(front, gate):
+    """A burst, so that the rings of events and messages have been used as deep as they will be."""
+    with Crowd(BURST, front.host, gate.port) as crowd:
+        crowd.expect(220).reset()
+    at_baseline("burst", front, gate.server)
+
+
+def ten_rounds(ways, front):
+    """Memory and pipes after each round."""
+    after = []
+    for _ in range(ROUNDS):
+        for way, gate in ways.items():
+            take(way, gate, AT_ONCE)
+        after.append((front.memory_kib("Rss"), front.pipe_ends()))
+    return after
+
+
+def is_flat(after):
+    (memory_2, pipes_2), (memory_10, pipes_10) = after[1], after[9]
+    return memory_10 <= memory_2 * 1.01 and pipes_10 <= pipes_2
 
 
 @pytest.mark.slow
@@ -359,11 +372,11 @@ def test_thousand_sessions_that_end_in_each_way_leave_nothing(part, sallyport):
 def test_every_way_with_sanitizers_leaves_nothing(part, sallyport):
     """The same, fewer sessions, with the sanitizers' build."""
     with gates(part, sallyport) as (ways, front):
-        baseline = sockets(front)
+        baseline = front.sockets()
         for _ in range(2):
             for way, gate in ways.items():
                 take(way, gate, 25)
-        eventually(lambda: sockets(front) == baseline, what=lambda: (baseline, front.descriptors()))
+        eventually(lambda: front.sockets() == baseline, what=lambda: (baseline, front.descriptors()))
         assert_no_orphans(front)
 
 
