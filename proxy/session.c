@@ -467,9 +467,10 @@ static void end_client(struct session *s, enum end_reason reason)
 		snprintf(words, sizeof(words), "%03d %s\r\n", row->code, row->text);
 	else if (reason == END_CLIENT_QUIT)
 		(void)!control_flush(client); /* the 221; then there is nothing left to say */
-	if (reason == END_CLIENT_RESET || reason == END_CLIENT_LOST || reason == END_TLS_FAILED)
+	if (reason == END_CLIENT_RESET || reason == END_CLIENT_LOST)
 		stream_abort(&client->stream);
-	else if (s->securing) /* nothing can be said in the middle of a handshake */
+	else if (s->securing || reason == END_TLS_FAILED)
+		/* Nothing can be said in the middle of a handshake; an alert that says why must arrive. */
 		stream_close(&client->stream);
 	else if (control_pending(client).n == 0 && words[0] == '\0')
 		stream_close(&client->stream);

@@ -130,7 +130,8 @@ static void auth(struct session *s, struct span mechanism)
 		bad(s, 503, "AUTH must come before the logon.");
 		return;
 	}
-	if (!queue_is_empty(s)) {
+	/* Half a line counts too: its other half would come protected. */
+	if (!queue_is_empty(s) || line_is_partial(&s->lines)) {
 		session_end(s, END_TLS_INJECTION);
 		return;
 	}

@@ -402,6 +402,14 @@ static void give_up_server(struct session *s)
 	s->stage = LOGON_NONE;
 }
 
+/* `tls = client`, and the client has protected its connection since the server's was made in clear. */
+static bool is_stale(const struct session *s)
+{
+	return stream_is_open(&s->server.stream) && !s->early && s->server_config != NULL &&
+	       s->server_config->tls.mode == SERVER_TLS_CLIENT &&
+	       stream_is_tls(&s->client.stream) != stream_is_tls(&s->server.stream);
+}
+
 void logon_user(struct session *s, struct span line, struct span name)
 {
 	const struct pool_config *before = s->pool;
@@ -413,7 +421,7 @@ void logon_user(struct session *s, struct span line, struct span name)
 		refuse_user(s, choice.result == ROUTE_REJECTED ? "rejected by a route" : "no route");
 		return;
 	}
-	if (before != NULL && before != &s->config->pools[s->config->routes[rule].pool])
+	if ((before != NULL && before != &s->config->pools[s->config->routes[rule].pool]) || is_stale(s))
 		give_up_server(s);
 	take_route(s, rule);
 	if (!logon_begin(s) || !keep_line(&s->logon->user_line, line)) {

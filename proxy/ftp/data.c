@@ -321,7 +321,7 @@ static void on_secured(void *owner, int result)
 	if (result == 0) {
 		side->state = DATA_OPEN;
 	} else {
-		stream_abort(&side->stream);
+		stream_close(&side->stream); /* and not a RST, which could overtake our alert */
 		side->state = DATA_FAILED;
 		side->tls_failed = true;
 	}

@@ -159,9 +159,11 @@ static bool use_client_certificates(SSL_CTX *ctx, const struct tls_listener_sett
 	if (settings->client_certificates == TLS_CLIENT_REQUIRED)
 		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 	names = SSL_load_client_CA_file(settings->client_ca);
-	if (names == NULL || SSL_CTX_load_verify_file(ctx, settings->client_ca) != 1)
+	if (names == NULL)
 		return fail(error, "cannot use client_ca", settings->client_ca);
-	SSL_CTX_set_client_CA_list(ctx, names);
+	SSL_CTX_set_client_CA_list(ctx, names); /* is the context's now */
+	if (SSL_CTX_load_verify_file(ctx, settings->client_ca) != 1)
+		return fail(error, "cannot use client_ca", settings->client_ca);
 	if (settings->client_crl != NULL) {
 		X509_STORE *store = SSL_CTX_get_cert_store(ctx);
 		X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
@@ -172,6 +174,16 @@ static bool use_client_certificates(SSL_CTX *ctx, const struct tls_listener_sett
 	}
 	SSL_CTX_set_verify(ctx, mode, NULL);
 	return true;
+}
+
+/* OpenSSL's macro casts `const` away: it gets a copy. */
+static bool use_groups(SSL_CTX *ctx, const char *groups)
+{
+	char *copy = strdup(groups);
+	bool ok = copy != NULL && SSL_CTX_set1_groups_list(ctx, copy) == 1;
+
+	free(copy);
+	return ok;
 }
 
 static bool set_up_listener(SSL_CTX *ctx, struct tls_context *context, size_t i,
@@ -197,11 +209,18 @@ static bool set_up_listener(SSL_CTX *ctx, struct tls_context *context, size_t i,
 	if (settings->ciphersuites != NULL && SSL_CTX_set_ciphersuites(ctx, settings->ciphersuites) != 1)
 		return fail(error, "tls_ciphersuites: not a list of TLS 1.3 cipher suites:",
 			    settings->ciphersuites);
-	if (SSL_CTX_set1_groups_list(ctx, groups) != 1)
+	if (!use_groups(ctx, groups))
 		return fail(error, "tls_groups: not a list of groups:", groups);
 	return use_identity(ctx, settings->identities[i].certificate, settings->identities[i].private_key,
 			    error) &&
 	       use_client_certificates(ctx, settings, error);
+}
+
+static void free_hosts(char **hosts)
+{
+	for (size_t i = 0; hosts != NULL && hosts[i] != NULL; i++)
+		free(hosts[i]);
+	free(hosts);
 }
 
 static char **copy_hosts(char *const *hosts)
@@ -214,8 +233,10 @@ static char **copy_hosts(char *const *hosts)
 	copy = calloc(n + 1, sizeof(char *));
 	for (size_t i = 0; copy != NULL && i < n; i++) {
 		copy[i] = strdup(hosts[i]);
-		if (copy[i] == NULL)
-			break; /* a shorter list; the context is refused by its caller's check */
+		if (copy[i] == NULL) {
+			free_hosts(copy);
+			return NULL;
+		}
 	}
 	return copy;
 }
@@ -353,11 +374,8 @@ void tls_context_free(struct tls_context **contextptr)
 	for (size_t i = 0; i < context->n; i++) {
 		if (context->ctx != NULL)
 			SSL_CTX_free(context->ctx[i]);
-		if (context->hosts == NULL || context->hosts[i] == NULL)
-			continue;
-		for (size_t j = 0; context->hosts[i][j] != NULL; j++)
-			free(context->hosts[i][j]);
-		free(context->hosts[i]);
+		if (context->hosts != NULL)
+			free_hosts(context->hosts[i]);
 	}
 	free(context->ctx);
 	free(context->hosts);

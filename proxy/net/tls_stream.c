@@ -201,14 +201,12 @@ static bool pin_matches(const struct tls_conn *conn)
 
 static uint64_t ticket_tag(const SSL *ssl)
 {
-	const SSL_SESSION *session = SSL_get0_session(ssl);
+	SSL_SESSION *session = SSL_get0_session(ssl);
 	uint64_t tag = 0;
 	void *data = NULL;
 	size_t n = 0;
 
-	if (session != NULL &&
-	    SSL_SESSION_get0_ticket_appdata((SSL_SESSION *)(uintptr_t)session, &data, &n) == 1 &&
-	    n == sizeof(tag))
+	if (session != NULL && SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 && n == sizeof(tag))
 		memcpy(&tag, data, n);
 	return tag;
 }
@@ -329,14 +327,27 @@ static bool set_name(struct tls_conn *conn, const char *name)
 {
 	unsigned char address[sizeof(struct in6_addr)];
 	bool numeric = inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
+	char sni[TLSEXT_MAXLEN_host_name + 1];
 
-	if (!numeric && SSL_set_tlsext_host_name(conn->ssl, name) != 1)
+	/* OpenSSL's macro casts `const` away: it gets a copy. */
+	sp_copy(sni, sizeof(sni), name);
+	if (!numeric && SSL_set_tlsext_host_name(conn->ssl, sni) != 1)
 		return false;
 	if (!conn->context->verify)
 		return true;
 	if (numeric)
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(conn->ssl), name) == 1;
 	return SSL_set1_host(conn->ssl, name) == 1;
+}
+
+/* A copy is offered: a connection that fails spoils its session for all others. */
+static void offer_session(struct tls_conn *conn, const SSL_SESSION *session)
+{
+	SSL_SESSION *copy = session != NULL ? SSL_SESSION_dup(session) : NULL;
+
+	if (copy != NULL)
+		(void)SSL_set_session(conn->ssl, copy);
+	SSL_SESSION_free(copy);
 }
 
 int tls_connect(struct stream *s, struct tls_context *context, const char *name, const struct stream *resume,
@@ -352,8 +363,8 @@ int tls_connect(struct stream *s, struct tls_context *context, const char *name,
 		return -ENOMEM;
 	}
 	SSL_set_connect_state(conn->ssl);
-	if (resume != NULL && stream_is_tls(resume) && conn_of(resume)->session != NULL)
-		(void)SSL_set_session(conn->ssl, conn_of(resume)->session);
+	if (resume != NULL && stream_is_tls(resume))
+		offer_session(conn, conn_of(resume)->session);
 	start(s, conn);
 	return 0;
 }
