@@ -24,6 +24,7 @@
 #define FD_MAX		     (1u << 20)
 #define LOOK_MS		     20
 #define WAITERS_LOOK_MS	     1000
+#define FILES_LOOK_TURNS     5 /* of the above, between two looks at the files of TLS */
 /* Descriptors of the process itself; the rest is for sessions: two each, and some for transfers. */
 #define FD_OWN		    128
 #define FD_PER_TEN_SESSIONS 21
@@ -54,6 +55,9 @@ struct runtime {
 	struct event *on_look;	  /* while draining: are the workers done? */
 	struct event *on_waiters; /* offers slots again whose message was lost */
 	size_t fd_max;
+	unsigned turns;		 /* of on_waiters */
+	uint64_t tls_loaded;	 /* config_tls_stamp() when the files were read */
+	uint64_t tls_seen;	 /* and at the last look */
 };
 
 static void set_error(char error[RUNTIME_ERROR_MAX], const char *what, const char *why)
@@ -127,9 +131,26 @@ static bool attach_ledgers(struct runtime *rt, struct config *config)
 	return true;
 }
 
+/* Certificates that have been renewed come into force by themselves, once whoever writes them is done. */
+static void look_at_files(struct runtime *rt)
+{
+	uint64_t now = config_tls_stamp(rt->config);
+	bool settled = now == rt->tls_seen;
+
+	rt->tls_seen = now;
+	if (!settled || now == rt->tls_loaded)
+		return;
+	log_write(rt->queue, LEVEL_NOTICE, "files of TLS have changed: reloading");
+	runtime_reload(rt);
+	rt->tls_loaded = now; /* also when they were refused: the next change is the next try */
+}
+
 static void on_waiters(evutil_socket_t fd, short what, void *arg)
 {
 	struct runtime *rt = arg;
+
+	if (++rt->turns % FILES_LOOK_TURNS == 0)
+		look_at_files(rt);
 
 	(void)fd;
 	(void)what;
@@ -391,6 +412,8 @@ struct runtime *runtime_start(struct event_base *base, struct config *config, ch
 	}
 	rt->base = base;
 	rt->config = config;
+	rt->tls_loaded = config_tls_stamp(config);
+	rt->tls_seen = rt->tls_loaded;
 	rt->on_look = event_new(base, -1, EV_PERSIST, on_look, rt);
 	rt->on_waiters = event_new(base, -1, EV_PERSIST, on_waiters, rt);
 	if (!make_tables(rt, error) || rt->on_look == NULL || rt->on_waiters == NULL) {
@@ -490,6 +513,7 @@ void runtime_reload(struct runtime *rt)
 	struct config_errors errors = { 0 };
 	char error[RUNTIME_ERROR_MAX];
 	struct config *new;
+	uint64_t stamp;
 
 	event_hub_reopen(rt->hub);
 	if (rt->config->file[0] == '(')
@@ -501,6 +525,8 @@ void runtime_reload(struct runtime *rt)
 		return;
 	}
 	config_errors_fini(&errors);
+	/* A file that changed since it was read is looked at again. */
+	stamp = config_tls_stamp(new);
 	limit_sessions(rt, new);
 	keep_fixed(rt, new);
 	set_error(error, "out of memory", "");
@@ -513,6 +539,8 @@ void runtime_reload(struct runtime *rt)
 	emit_listening(rt, new, rt->config);
 	config_unref(&rt->config);
 	rt->config = new;
+	rt->tls_loaded = stamp;
+	rt->tls_seen = stamp;
 	for (size_t i = 0; i < rt->ledgers_n; i++)
 		offer_waiters(rt, rt->ledgers[i].ledger);
 	emit_text(rt, EVENT_CONFIG_LOADED, new->file);

@@ -216,6 +216,14 @@ void session_desync(struct session *s, int code)
 	session_end(s, END_DESYNC);
 }
 
+/* Each worker has its share of `max_handshakes`. */
+bool session_handshakes_are_full(const struct loop *loop)
+{
+	unsigned max = loop->config->max_handshakes;
+
+	return max != 0 && loop->handshakes >= (max + loop->config->workers - 1) / loop->config->workers;
+}
+
 /* --- begin -------------------------------------------------------------------- */
 
 static void refuse(struct loop *loop, int fd)
@@ -238,8 +246,15 @@ static void greet(struct session *s)
 
 void session_new(struct loop *loop, int fd, const struct netaddr *client, const struct listener_config *listener)
 {
-	struct session *s = calloc(1, sizeof(*s));
+	struct session *s;
 
+	if (listener->tls.mode == TLS_IMPLICIT && session_handshakes_are_full(loop)) {
+		counter_add(loop->counters, COUNT_SESSIONS_REFUSED, 1);
+		counter_add(loop->counters, COUNT_TLS_REFUSED, 1);
+		close(fd);
+		return;
+	}
+	s = calloc(1, sizeof(*s));
 	if (s == NULL) {
 		refuse(loop, fd);
 		return;
@@ -303,19 +318,24 @@ static void emit_tls(struct session *s, bool ok)
 	event_emit(s->loop->events, &event);
 }
 
-/* The name that the client asked for stands in for HOST until HOST comes. */
-static void take_sni(struct session *s)
+/* The name that the client asked for stands in for HOST until HOST comes; its certificate may route it. */
+static void take_facts(struct session *s)
 {
 	struct tls_facts facts;
 
 	tls_facts(&s->client.stream, &facts);
 	if (facts.resumed)
 		counter_add(s->loop->counters, COUNT_TLS_RESUMED, 1);
-	if (facts.sni[0] == '\0' || s->host != NULL)
-		return;
-	s->host = strdup(facts.sni);
-	if (s->host == NULL)
-		s->no_memory = true;
+	if (facts.sni[0] != '\0' && s->host == NULL) {
+		s->host = strdup(facts.sni);
+		if (s->host == NULL)
+			s->no_memory = true;
+	}
+	if (facts.subject[0] != '\0') {
+		s->certificate = strdup(facts.subject);
+		if (s->certificate == NULL)
+			s->no_memory = true;
+	}
 }
 
 static void on_client_secured(void *owner, int result)
@@ -324,6 +344,7 @@ static void on_client_secured(void *owner, int result)
 
 	s->loop->now_ms = sp_now_ms();
 	s->securing = false;
+	s->loop->handshakes--;
 	s->facts.tls_started_ms = 0;
 	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
 	emit_tls(s, result == 0);
@@ -331,7 +352,7 @@ static void on_client_secured(void *owner, int result)
 		session_end(s, result == -ENOMEM ? END_NO_MEMORY : END_TLS_FAILED);
 		return;
 	}
-	take_sni(s);
+	take_facts(s);
 	if (s->listener->tls.mode == TLS_IMPLICIT) {
 		greet(s);
 		logon_early(s);
@@ -343,9 +364,12 @@ void session_secure_client(struct session *s)
 {
 	s->tls_begin = false;
 	s->securing = true;
+	s->loop->handshakes++;
 	s->facts.tls_started_ms = s->loop->now_ms;
-	if (tls_accept(&s->client.stream, s->listener->tls.context, s->id.v, false, on_client_secured, s) != 0) {
+	if (tls_accept(&s->client.stream, s->listener->tls.context, s->id.v, TLS_FOR_CONTROL,
+		       on_client_secured, s) != 0) {
 		s->securing = false;
+		s->loop->handshakes--;
 		s->no_memory = true;
 	}
 }
@@ -499,6 +523,10 @@ void session_end(struct session *s, enum end_reason reason)
 	queue_free(s);
 	free(s->host);
 	s->host = NULL;
+	free(s->certificate);
+	s->certificate = NULL;
+	if (s->securing)
+		loop->handshakes--;
 	counter_add(loop->counters, COUNT_SESSIONS_ENDED, 1);
 	counter_ended(loop->counters, reason);
 	emit_end(s, reason);

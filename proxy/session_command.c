@@ -135,6 +135,11 @@ static void auth(struct session *s, struct span mechanism)
 		session_end(s, END_TLS_INJECTION);
 		return;
 	}
+	if (session_handshakes_are_full(s->loop)) {
+		counter_add(s->loop->counters, COUNT_TLS_REFUSED, 1);
+		session_reply(s, 431, "Too many TLS handshakes; try again later.");
+		return;
+	}
 	/* A USER that was said in clear counts no more (RFC 4217 section 4.2). */
 	if (!s->early)
 		s->stage = LOGON_NONE;

@@ -6,6 +6,7 @@
  * client sees nothing of it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -357,6 +358,7 @@ static int find_route(struct session *s, struct span user, struct route_choice *
 		.source = s->info.client,
 		.user = user,
 		.host = span_of(s->host),
+		.certificate = span_of(s->certificate),
 	};
 	time_t now = (time_t)(sp_wall_ms() / 1000);
 	struct tm local;
@@ -482,6 +484,27 @@ void logon_acct(struct session *s, struct span line)
 
 /* --- what the server answers ------------------------------------------------------- */
 
+/* " client=TLSv1.3/TLS_AES_256_GCM_SHA384": nothing for a connection in clear. */
+static void describe_leg(char *to, size_t size, const char *leg, const struct stream *stream)
+{
+	struct tls_facts facts;
+	size_t at = strlen(to);
+
+	if (!stream_is_tls(stream))
+		return;
+	tls_facts(stream, &facts);
+	snprintf(to + at, size - at, "%s%s=%s/%s", at > 0 ? " " : "", leg, facts.version, facts.cipher);
+}
+
+static void emit_logged_on(struct session *s)
+{
+	char text[200] = "";
+
+	describe_leg(text, sizeof(text), "client", &s->client.stream);
+	describe_leg(text, sizeof(text), "server", &s->server.stream);
+	emit_logon(s, EVENT_LOGON, 230, text);
+}
+
 static void logged_on(struct session *s)
 {
 	s->phase = PHASE_READY;
@@ -492,7 +515,7 @@ static void logged_on(struct session *s)
 	if (pool_ledger_served(s->pool->ledger, &s->slot, (s->loop->now_ms - s->logon->started_ms) * 1000))
 		emit_logon(s, EVENT_SERVER_UP, 0, "a logon succeeded");
 	session_table_update(s->loop->table, &s->info);
-	emit_logon(s, EVENT_LOGON, 230, "");
+	emit_logged_on(s);
 	logon_free(s);
 }
 

@@ -124,7 +124,8 @@ struct session {
 	enum logon_stage stage;
 	struct logon *logon;
 	struct transfer *transfer;
-	char *host;			    /* HOST's argument */
+	char *host;			    /* HOST's argument, or the name of the SNI */
+	char *certificate;		    /* subject of the client's verified certificate; NULL: none */
 
 	struct clock_facts facts;
 	int64_t abor_until_ms;		    /* PURPOSE_ABOR: when we stop to wait */
@@ -177,6 +178,8 @@ void session_answered(struct session *s);
 void session_activity(struct session *s);
 /* After every happening: runs the queue, writes, sets what is watched and the next deadline. May end the session. */
 void session_settle(struct session *s);
+/* Whether one more handshake with a client would be too many. */
+bool session_handshakes_are_full(const struct loop *loop);
 /* Starts the handshake with the client. */
 void session_secure_client(struct session *s);
 void session_set_server(struct session *s, int fd, const struct netaddr *address);

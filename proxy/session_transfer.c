@@ -448,6 +448,7 @@ static bool side_is_ready(struct session *s, enum side side)
 	if (side == SIDE_CLIENT) {
 		tls.context = s->listener->tls.context;
 		tls.tag = s->id.v;
+		tls.use = s->transfer->direction == TRANSFER_UP ? TLS_FOR_UPLOAD : TLS_FOR_DOWNLOAD;
 	} else {
 		tls.context = s->server_config->tls.context;
 		tls.name = logon_server_name(s);

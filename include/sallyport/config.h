@@ -133,6 +133,7 @@ struct config {
 	unsigned shards;
 	unsigned max_sessions;	/* process-wide; 0: as many as descriptors allow */
 	int64_t drain_timeout_ms;
+	unsigned max_handshakes; /* TLS handshakes with clients at the same time; 0: any number */
 	struct admin_config admin;
 	struct log_config log;
 	struct listener_config *listeners;
@@ -175,6 +176,9 @@ SP_MUSTCHECK struct config *config_from_command_line(const char *const listens[]
 /* Any thread; the last unref frees. */
 struct config *config_ref(struct config *config);
 void config_unref(struct config **config);
+
+/* Stands for the state of all files of TLS that it names: another number, another certificate. Reads the disk. */
+uint64_t config_tls_stamp(const struct config *config);
 
 /* What the configuration means, for `-t`: listeners, routes in order, pools with their servers, policies. */
 void config_explain(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx);

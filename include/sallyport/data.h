@@ -94,6 +94,7 @@ void data_dial(struct data *data, enum side side, const struct netaddr *source);
 struct data_tls {
 	struct tls_context *context;
 	uint64_t tag;			/* of tickets, towards a client */
+	enum tls_use use;
 	const char *name;		/* for verification, towards a server */
 	const struct stream *control;	/* whose session is to be resumed, towards a server */
 };

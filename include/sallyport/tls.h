@@ -47,6 +47,13 @@ struct tls_server_settings {
 	enum tls_version min_version;
 };
 
+/*
+ * What a connection that we accept is for; decides on its tickets. On an upload
+ * the client reads nothing: tickets in its socket would turn its close() into a
+ * RST, which destroys the file's tail.
+ */
+enum tls_use { TLS_FOR_CONTROL, TLS_FOR_DOWNLOAD, TLS_FOR_UPLOAD };
+
 struct tls_context;
 
 /* NULL: `error` says which file or value and why. Any thread; reads files. */
@@ -71,7 +78,7 @@ typedef void tls_done_fn(void *owner, int result);
  * the handshake; afterwards its ready function is the one from before and
  * nothing is watched. 0 or -ENOMEM.
  */
-SP_MUSTCHECK int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, bool is_data,
+SP_MUSTCHECK int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, enum tls_use use,
 			    tls_done_fn *done, void *owner);
 
 /*

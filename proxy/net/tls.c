@@ -124,7 +124,7 @@ static int choose_identity(SSL *ssl, int *alert, void *arg)
 
 static int put_tag(SSL *ssl, void *arg)
 {
-	uint64_t tag = tls_conn_tag(ssl);
+	uint64_t tag = tls_conn_ticket_tag(ssl);
 
 	(void)arg;
 	return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &tag, sizeof(tag));
@@ -133,11 +133,10 @@ static int put_tag(SSL *ssl, void *arg)
 static SSL_TICKET_RETURN take_tag(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_n,
 				  SSL_TICKET_STATUS status, void *arg)
 {
-	(void)ssl;
-	(void)session;
 	(void)name;
 	(void)name_n;
 	(void)arg;
+	tls_conn_take_tag(ssl, session);
 	switch (status) {
 	case SSL_TICKET_SUCCESS:
 		return SSL_TICKET_RETURN_USE;

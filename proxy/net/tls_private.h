@@ -22,8 +22,10 @@ struct tls_context {
 	unsigned char pin[TLS_PIN_BYTES];
 };
 
-/* The tag of the connection that `ssl` belongs to. */
-uint64_t tls_conn_tag(const SSL *ssl);
+/* The tag for a ticket that `ssl` gives out. */
+uint64_t tls_conn_ticket_tag(const SSL *ssl);
+/* Notes the tag of the ticket that `ssl` was opened with. */
+void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session);
 /* OpenSSL's new-session callback on the client's side: keeps the newest. */
 int tls_conn_new_session(SSL *ssl, SSL_SESSION *session);
 

@@ -20,11 +20,11 @@ struct tls_conn {
 	SSL *ssl;
 	const struct tls_context *context;
 	uint64_t tag;
-	uint64_t resumed_tag;	 /* of the ticket that a control connection came with; 0: none */
+	uint64_t resumed_tag;	 /* of the ticket that it came with; 0: none */
+	bool is_data;
 	SSL_SESSION *session;	 /* client's side: the newest, to be resumed */
 	bool broken;		 /* a fatal error: no close_notify any more */
 	/* While the handshake runs: whose stream it is otherwise. */
-	bool accepting;
 	stream_ready_fn *ready;
 	void *owner;
 	tls_done_fn *done;
@@ -45,11 +45,28 @@ static struct tls_conn *conn_of(const struct stream *s)
 	return s->tls;
 }
 
-uint64_t tls_conn_tag(const SSL *ssl)
+/*
+ * A data connection hands on what it came with and nothing else: who has taken
+ * somebody's data port and is refused must not leave with that session's tag.
+ */
+uint64_t tls_conn_ticket_tag(const SSL *ssl)
 {
 	const struct tls_conn *conn = SSL_get_app_data(ssl);
 
-	return conn->tag;
+	return conn->is_data ? conn->resumed_tag : conn->tag;
+}
+
+/* Asked while the ticket is opened: later the session holds the tag of the next ticket. */
+void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls_conn *conn = SSL_get_app_data(ssl);
+	void *data = NULL;
+	size_t n = 0;
+
+	conn->resumed_tag = 0;
+	if (session != NULL && SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 &&
+	    n == sizeof(conn->resumed_tag))
+		memcpy(&conn->resumed_tag, data, n);
 }
 
 int tls_conn_new_session(SSL *ssl, SSL_SESSION *session)
@@ -199,18 +216,6 @@ static bool pin_matches(const struct tls_conn *conn)
 	return same;
 }
 
-static uint64_t ticket_tag(const SSL *ssl)
-{
-	SSL_SESSION *session = SSL_get0_session(ssl);
-	uint64_t tag = 0;
-	void *data = NULL;
-	size_t n = 0;
-
-	if (session != NULL && SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 && n == sizeof(tag))
-		memcpy(&tag, data, n);
-	return tag;
-}
-
 /* Gives the stream back to its owner and tells how it went. The last thing its caller does. */
 static void conclude(struct tls_conn *conn, int result)
 {
@@ -239,8 +244,6 @@ static void step(struct tls_conn *conn)
 			conclude(conn, -EPROTO);
 			return;
 		}
-		if (conn->accepting && SSL_session_reused(conn->ssl))
-			conn->resumed_tag = ticket_tag(conn->ssl);
 		conclude(conn, 0);
 		return;
 	}
@@ -306,18 +309,22 @@ static void start(struct stream *s, struct tls_conn *conn)
 	event_active(&conn->start, EV_TIMEOUT, 0);
 }
 
-int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, bool is_data, tls_done_fn *done,
+int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, enum tls_use use, tls_done_fn *done,
 	       void *owner)
 {
+	static const size_t tickets[] = {
+		[TLS_FOR_CONTROL] = 2,
+		[TLS_FOR_DOWNLOAD] = 1, /* some clients use each ticket once: this replaces theirs */
+		[TLS_FOR_UPLOAD] = 0,
+	};
 	struct tls_conn *conn = conn_new(s, context, done, owner);
 
 	if (conn == NULL)
 		return -ENOMEM;
 	conn->tag = tag;
-	conn->accepting = true;
+	conn->is_data = use != TLS_FOR_CONTROL;
 	SSL_set_accept_state(conn->ssl);
-	/* Some clients use each ticket once: a data connection replaces the one it has used. */
-	(void)SSL_set_num_tickets(conn->ssl, is_data ? 1 : 2);
+	(void)SSL_set_num_tickets(conn->ssl, tickets[use]);
 	start(s, conn);
 	return 0;
 }

@@ -134,6 +134,8 @@ const struct config_key config_keys[] = {
 	       "Sessions at the same time; 0: as many as there are descriptors for."),
 	DURATION(SECTION_ROOT, "drain_timeout", struct config, drain_timeout_ms, "30s", 0, DAY_MS,
 		 "How long running transfers may go on when the process is told to stop."),
+	NUMBER(SECTION_ROOT, "max_handshakes", struct config, max_handshakes, "0", 0, 1000000,
+	       "TLS handshakes with clients at the same time; over it AUTH gets 431; 0: any number."),
 
 	STRING(SECTION_ADMIN, "socket", PATH, struct admin_config, socket, "/run/sallyport/admin.sock",
 	       SUN_PATH_LEN, "Unix socket that sallyportctl talks to; none: there is none."),
@@ -258,6 +260,8 @@ const struct config_key config_keys[] = {
 	     false, NULL, "Networks that the client is in."),
 	STRINGS(SECTION_ROUTE, "hosts", PATTERNS, struct config_route, rule.hosts,
 		"Patterns for the name that the client gave with HOST, without case."),
+	STRINGS(SECTION_ROUTE, "certificates", PATTERNS, struct config_route, rule.certificates,
+		"Patterns for the subject of the client's verified certificate (RFC 2253)."),
 	LIST(SECTION_ROUTE, "times", TIMES, struct route_window, struct config_route, rule.times,
 	     false, NULL, "Parts of the week, in local time."),
 	STRINGS(SECTION_ROUTE, "users", PATTERNS, struct config_route, rule.users,

@@ -5,6 +5,7 @@
  * of the configuration and not of the first client.
  */
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "sallyport/config_build.h"
 #include "sallyport/tls.h"
@@ -164,10 +165,96 @@ static void make_server(struct config_build *build, size_t i, size_t j)
 		server_error(build, i, j, "tls", error);
 }
 
+/* `none` says that there is no file: the same as not giving the key. */
+static void forget_none(char **path)
+{
+	if (*path == NULL || (*path)[0] != '\0')
+		return;
+	free(*path);
+	*path = NULL;
+}
+
+static void forget_nones(struct config *config)
+{
+	for (size_t i = 0; i < config->listeners_n; i++) {
+		struct listener_tls *tls = &config->listeners[i].tls;
+
+		forget_none(&tls->certificate);
+		forget_none(&tls->private_key);
+		forget_none(&tls->client_ca);
+		forget_none(&tls->client_crl);
+		for (size_t j = 0; j < tls->more_n; j++) {
+			forget_none(&tls->more[j].certificate);
+			forget_none(&tls->more[j].private_key);
+		}
+	}
+	for (size_t i = 0; i < config->pools_n; i++) {
+		for (size_t j = 0; j < config->pools[i].servers_n; j++) {
+			struct server_tls_config *tls = &config->pools[i].servers[j].tls;
+
+			forget_none(&tls->ca);
+			forget_none(&tls->certificate);
+			forget_none(&tls->private_key);
+		}
+	}
+}
+
+/* --- changes ----------------------------------------------------------------------- */
+
+static void stamp_add(uint64_t *stamp, uint64_t value)
+{
+	*stamp = (*stamp ^ value) * UINT64_C(0x100000001b3); /* FNV-1a, by words */
+}
+
+static void stamp_file(uint64_t *stamp, const char *path)
+{
+	struct stat st;
+
+	if (path == NULL)
+		return;
+	if (stat(path, &st) != 0) {
+		stamp_add(stamp, 1);
+		return;
+	}
+	stamp_add(stamp, (uint64_t)st.st_ino);
+	stamp_add(stamp, (uint64_t)st.st_size);
+	stamp_add(stamp, (uint64_t)st.st_mtim.tv_sec);
+	stamp_add(stamp, (uint64_t)st.st_mtim.tv_nsec);
+}
+
+uint64_t config_tls_stamp(const struct config *config)
+{
+	uint64_t stamp = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < config->listeners_n; i++) {
+		const struct listener_tls *tls = &config->listeners[i].tls;
+
+		stamp_file(&stamp, tls->certificate);
+		stamp_file(&stamp, tls->private_key);
+		stamp_file(&stamp, tls->client_ca);
+		stamp_file(&stamp, tls->client_crl);
+		for (size_t j = 0; j < tls->more_n; j++) {
+			stamp_file(&stamp, tls->more[j].certificate);
+			stamp_file(&stamp, tls->more[j].private_key);
+		}
+	}
+	for (size_t i = 0; i < config->pools_n; i++) {
+		for (size_t j = 0; j < config->pools[i].servers_n; j++) {
+			const struct server_tls_config *tls = &config->pools[i].servers[j].tls;
+
+			stamp_file(&stamp, tls->ca);
+			stamp_file(&stamp, tls->certificate);
+			stamp_file(&stamp, tls->private_key);
+		}
+	}
+	return stamp;
+}
+
 void config_check_tls(struct config_build *build)
 {
 	struct config *config = build->config;
 
+	forget_nones(config);
 	for (size_t i = 0; i < config->listeners_n; i++)
 		check_listener(build, i);
 	for (size_t i = 0; i < config->pools_n; i++) {

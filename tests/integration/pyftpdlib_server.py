@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""pyftpdlib as a daemon: HOST PORT ROOT USER PASSWORD COMMANDS_LOG."""
+"""pyftpdlib as a daemon: HOST PORT ROOT USER PASSWORD COMMANDS_LOG [PEM]; with a PEM file it demands TLS."""
 
 import logging
 import sys
@@ -10,11 +10,14 @@ from pyftpdlib.servers import FTPServer
 
 
 def main():
-    host, port, root, user, password, log = sys.argv[1:]
+    host, port, root, user, password, log, *pem = sys.argv[1:]
+    base = FTPHandler
+    if pem:
+        from pyftpdlib.handlers import TLS_FTPHandler as base
     logging.basicConfig(level=logging.WARNING)
     commands = open(log, "a", encoding="utf-8", errors="surrogateescape", buffering=1)
 
-    class Handler(FTPHandler):
+    class Handler(base):
         timeout = 900
         banner = "pyftpdlib for tests"
         unicode_errors = "surrogateescape"
@@ -27,6 +30,9 @@ def main():
     authorizer.add_user(user, password, root, perm="elradfmwMT")
     authorizer.add_anonymous(root, perm="elradfmwMT")
     Handler.authorizer = authorizer
+    if pem:
+        Handler.certfile = pem[0]
+        Handler.tls_control_required = Handler.tls_data_required = True
     Handler.log_prefix = ""
     server = FTPServer((host, int(port)), Handler, backlog=512)
     server.max_cons = 10000

@@ -70,7 +70,10 @@ def value_text(value):
 
 
 def section_text(head, settings):
-    body = "".join(f"\t{key} = {value_text(value)}\n" for key, value in settings.items())
+    body = "".join(
+        section_text(key, value) if isinstance(value, dict) else f"\t{key} = {value_text(value)}\n"
+        for key, value in settings.items()
+    )
     return f"{head} {{\n{body}}}\n"
 
 
