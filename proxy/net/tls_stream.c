@@ -23,6 +23,7 @@ struct tls_conn {
 	uint64_t resumed_tag;	 /* of the ticket that it came with; 0: none */
 	bool is_data;
 	SSL_SESSION *session;	 /* client's side: the newest, to be resumed */
+	bool notified;		 /* close_notify is on its way */
 	bool broken;		 /* a fatal error: no close_notify any more */
 	/* While the handshake runs: whose stream it is otherwise. */
 	stream_ready_fn *ready;
@@ -171,13 +172,16 @@ static int tls_finish(struct stream *s)
 	struct tls_conn *conn = conn_of(s);
 	int result;
 
-	if (conn->broken || SSL_in_init(conn->ssl) || (SSL_get_shutdown(conn->ssl) & SSL_SENT_SHUTDOWN))
+	/* OpenSSL counts it as sent (SSL_SENT_SHUTDOWN) while it still waits for room in the socket. */
+	if (conn->broken || conn->notified || SSL_in_init(conn->ssl))
 		return 0;
 	ERR_clear_error();
 	errno = 0;
 	result = SSL_shutdown(conn->ssl);
-	if (result >= 0)
+	if (result >= 0) {
+		conn->notified = true;
 		return 0;
+	}
 	return (int)failure(s, result, STREAM_WRITE_NEEDS_READ);
 }
 
