@@ -25,6 +25,7 @@ typedef void connect_done_fn(void *owner, int fd, const struct netaddr *address,
 
 struct connect_options {
 	struct netaddr source; /* AF_UNSPEC: the kernel chooses; its port 0: any */
+	bool transparent;      /* `source` is not an address of this host (IP_TRANSPARENT) */
 	bool nodelay;	       /* TCP_NODELAY */
 	bool keepalive;	       /* connect_set_keepalive() */
 	/*
@@ -67,6 +68,12 @@ void connect_init(struct connect *c);
 void connect_start(struct connect *c, struct event_base *base, const struct netaddr addresses[],
 		   size_t n, const struct connect_options *options, struct ledger *ledger,
 		   enum ledger_kind kind, struct session_id id, connect_done_fn *done, void *owner);
+
+/*
+ * Lets a socket that is not bound yet have an address that is not this host's
+ * (CAP_NET_RAW). 0 or -errno.
+ */
+int connect_set_transparent(int fd, int family);
 
 /* Stops and closes what is under way; nothing happens when it is not active. */
 void connect_cancel(struct connect *c);

@@ -94,6 +94,9 @@ void stream_set_tls(struct stream *s, const struct stream_ops *ops, void *tls);
 SP_MUSTCHECK ssize_t stream_read(struct stream *s, void *to, size_t n);
 SP_MUSTCHECK ssize_t stream_write(struct stream *s, const void *from, size_t n);
 
+/* What could be read now, without taking it; in clear only. Results as of stream_read. n > 0. */
+SP_MUSTCHECK ssize_t stream_peek(struct stream *s, void *to, size_t n);
+
 /*
  * Replaces the set of what the owner waits for (0: nothing). The socket is
  * watched level-triggered: an owner that is called and does nothing is called

@@ -90,6 +90,13 @@ static void connect_tell(struct connect *c, int error)
 	c->done(c->owner, fd, &address, error);
 }
 
+int connect_set_transparent(int fd, int family)
+{
+	if (family == AF_INET6)
+		return set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+	return set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+}
+
 /*
  * With a fixed port the last connection from it may still be in TIME_WAIT; with
  * any port the kernel chooses at connect(), when it knows the other end, or
@@ -104,7 +111,11 @@ static int connect_bind(const struct connect *c, const struct netaddr *address)
 	if (source->family != address->family)
 		return -EADDRNOTAVAIL;
 
-	int rc = netaddr_port(source) != 0
+	int rc = c->options.transparent ? connect_set_transparent(c->fd, address->family) : 0;
+
+	if (rc != 0)
+		return rc;
+	rc = netaddr_port(source) != 0
 	             ? set_option(c->fd, SOL_SOCKET, SO_REUSEADDR, 1)
 	             : set_option(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 

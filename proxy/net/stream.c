@@ -213,6 +213,19 @@ ssize_t stream_read(struct stream *s, void *to, size_t n)
 	return got;
 }
 
+ssize_t stream_peek(struct stream *s, void *to, size_t n)
+{
+	ssize_t got;
+
+	SP_ASSERT(stream_is_open(s) && s->tls == NULL && n > 0);
+	if (s->error != 0)
+		return -s->error;
+	do {
+		got = recv(s->fd, to, n, MSG_PEEK);
+	} while (got == -1 && errno == EINTR);
+	return got == -1 ? -errno : got;
+}
+
 ssize_t stream_write(struct stream *s, const void *from, size_t n)
 {
 	SP_ASSERT(stream_is_open(s) && n > 0);

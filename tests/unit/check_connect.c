@@ -259,6 +259,39 @@ START_TEST(the_source_address_is_taken)
 }
 END_TEST
 
+/* An address of no host here: the socket may have it, or the kernel says that we may not. */
+START_TEST(a_transparent_source_is_not_an_address_of_this_host)
+{
+	struct sockaddr_in at;
+	int listener = tcp_listen(&at);
+	struct netaddr address = address_of(&at);
+	struct connect_options options = { .source = numeric("192.0.2.99") };
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+
+	start(&address, 1, &options);
+	RUN_UNTIL(got.calls > 0);
+	ck_assert_int_eq(got.error, EADDRNOTAVAIL);
+
+	got.calls = 0;
+	options.transparent = true;
+	start(&address, 1, &options);
+	if (connect_set_transparent(fd, AF_INET6) == 0) {
+		/* Bound, and on its way to where no answer comes back from. */
+		loop_settle();
+		ck_assert(got.calls == 0 || got.error != EADDRNOTAVAIL);
+		if (got.calls == 0)
+			connect_cancel(&dial);
+		else if (got.fd >= 0)
+			close(got.fd);
+	} else {
+		RUN_UNTIL(got.calls > 0);
+		ck_assert_int_eq(got.error, EPERM);
+	}
+	close(fd);
+	close(listener);
+}
+END_TEST
+
 /* As an active data connection from port 20: the same source port, twice in a row. */
 START_TEST(a_source_port_can_be_used_again_at_once)
 {
@@ -492,6 +525,7 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, nothing_comes_after_cancel, 0, 3);
 	tcase_add_test(tests, never_started_is_cancelled_all_the_same);
 	tcase_add_test(tests, the_source_address_is_taken);
+	tcase_add_test(tests, a_transparent_source_is_not_an_address_of_this_host);
 	tcase_add_test(tests, a_source_port_can_be_used_again_at_once);
 	tcase_add_loop_test(tests, a_source_of_the_other_family_skips_an_address, 0, 2);
 	tcase_add_test(tests, a_socket_that_met_itself_is_no_server);
