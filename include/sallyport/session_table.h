@@ -131,7 +131,7 @@ SP_MUSTCHECK struct session_live *session_table_insert(struct session_table *tab
 bool session_table_remove(struct session_table *table, struct session_id id, struct session_info *last)
     SP_EXCLUDES(sp_any_shard);
 
-/* Replaces user, pool, server_name and server of the record. Owner. */
+/* Replaces user, pool, server_name, server and client of the record. Owner. */
 void session_table_update(struct session_table *table, const struct session_info *info)
     SP_EXCLUDES(sp_any_shard);
 

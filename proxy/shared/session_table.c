@@ -250,6 +250,7 @@ static void set_names(struct record *record, const struct session_info *info)
 	record->pool[sizeof(record->pool) - 1] = '\0';
 	record->server_name[sizeof(record->server_name) - 1] = '\0';
 	record->server = info->server;
+	record->client = info->client;
 }
 
 static struct record *record_new(const struct session_info *info)
@@ -265,7 +266,6 @@ static struct record *record_new(const struct session_info *info)
 	record->told_ms = CLOCK_NEVER;
 	record->id = info->id;
 	record->started_ms = info->started_ms;
-	record->client = info->client;
 	memcpy(record->listener, info->listener, sizeof(record->listener));
 	record->listener[sizeof(record->listener) - 1] = '\0';
 	set_names(record, info);

@@ -136,12 +136,14 @@ START_TEST(record_comes_out_as_it_went_in)
 	snprintf(info.user, sizeof(info.user), "%s", "bob");
 	snprintf(info.server_name, sizeof(info.server_name), "%s", "old1");
 	info.server = (struct netaddr){ .in = { .sin_family = AF_INET, .sin_port = 21 } };
+	info.client = (struct netaddr){ .in = { .sin_family = AF_INET, .sin_port = 77 } };
 	session_table_update(table, &info);
 	memset(&out, 0, sizeof(out));
 	ck_assert(session_table_remove(table, info.id, &out));
 	ck_assert_str_eq(out.user, "bob");
 	ck_assert_str_eq(out.server_name, "old1");
 	ck_assert_int_eq(out.server.in.sin_port, 21);
+	ck_assert_int_eq(out.client.in.sin_port, 77);
 	ck_assert_uint_eq(out.bytes_up, 11);
 
 	ck_assert(!session_table_remove(table, info.id, &out));
