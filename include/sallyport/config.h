@@ -66,6 +66,9 @@ struct server_tls_config {
 	struct tls_context *context;
 };
 
+/* Whether a server is told by a PROXY header who the client is. */
+enum server_proxy { SERVER_PROXY_NONE, SERVER_PROXY_V1, SERVER_PROXY_V2 };
+
 /* How we make data connections with a server. */
 enum data_mode { DATA_AUTO, DATA_EPSV, DATA_PASV, DATA_PORT, DATA_EPRT, DATA_CLIENT };
 
@@ -80,7 +83,14 @@ struct listener_config {
 	size_t binds_n;
 	char *greeting;			/* text of the 220 */
 	struct netaddr passive_address; /* AF_UNSPEC: the address the client reached us by */
+	bool passive_by_proxy;		/* with it AF_UNSPEC: the one that the PROXY header names */
 	struct port_range passive_ports;
+	bool proxy_protocol;		/* clients come through a balancer that sends PROXY headers */
+	struct netblock *proxy_trusted;	/* who may send them */
+	size_t proxy_trusted_n;
+	bool proxy_protocol_data;	/* the same for passive data connections */
+	struct netblock *proxy_data_trusted;
+	size_t proxy_data_trusted_n;
 	bool strict_eol;
 	struct listener_tls tls;
 	const struct policy *policy;	/* applies until a route is known: the one named "default" */
@@ -97,6 +107,10 @@ struct server_config {
 	enum data_mode data;
 	bool trust_pasv_address; /* connect where its 227 says, even to another host */
 	bool escape_iac;	/* double 0xFF in commands (Telnet) */
+	enum server_proxy proxy_protocol;
+	bool proxy_protocol_data; /* on the data connections that we dial, too */
+	struct netaddr source;	/* of our connections; AF_UNSPEC: the kernel chooses */
+	bool transparent;	/* the client's address is their source */
 	struct server_tls_config tls;
 };
 

@@ -39,11 +39,16 @@ void config_check_all(struct config_build *build);
 void config_check_net(struct config_build *build);
 /* Policies: commands and clocks; called by it. */
 void config_check_policies(struct config_build *build);
+/* PROXY protocol and sources: which keys go together; called by it. */
+void config_check_proxy(struct config_build *build);
 
 /* TLS: which keys go together; then files and settings become contexts. Called by it, last. */
 void config_check_tls(struct config_build *build);
 void config_tls_free_listener(struct listener_tls *tls);
 void config_tls_free_server(struct server_tls_config *tls);
+
+/* Does the file say this of the i-th section of a kind, whether rightly or not? */
+bool config_build_has(const struct config_build *build, enum config_section_id id, size_t i, const char *key);
 
 /* Places for messages: of the i-th section of a kind at the top level, and of a value in it. */
 struct config_position config_build_place(const struct config_build *build,

@@ -21,7 +21,9 @@
 	KIND(PATH, false, "char *; \"none\" becomes \"\"", "path | none")                          \
 	KIND(OUTPUT, false, "char *, a path or \"-\"; \"none\" becomes \"\"", "path | - | none")   \
 	KIND(NAME, false, "char *, the name of a section", "name")                                 \
-	KIND(ADDRESS4, false, "struct netaddr; \"auto\" becomes AF_UNSPEC", "IPv4 address")        \
+	KIND(PASSIVE, false, "struct listener_config: passive_address, passive_by_proxy",          \
+	     "IPv4 address")                                                                       \
+	KIND(HOST, false, "struct netaddr without port", "address")                                \
 	KIND(SERVER, false, "struct server_config: host, port, address", "address")                \
 	KIND(PORTS, false, "struct port_range; \"any\" becomes 0", "port range")                   \
 	KIND(SYSLOG, false, "struct log_config: syslog, syslog_facility", "no | yes | facility")   \

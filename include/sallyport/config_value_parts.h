@@ -16,8 +16,9 @@ enum config_parsed config_wrong(struct config_why *why, const char *format, ...)
 
 bool config_name_is_valid(const char *text);
 
-enum config_parsed config_address4_parse(const char *text, struct netaddr *field,
-					 struct config_why *why);
+enum config_parsed config_passive_parse(const char *text, struct listener_config *listener,
+					struct config_why *why);
+enum config_parsed config_host_parse(const char *text, struct netaddr *field, struct config_why *why);
 enum config_parsed config_server_parse(const char *text, struct server_config *server,
 				       struct config_why *why);
 enum config_parsed config_ports_parse(const char *text, struct port_range *field,

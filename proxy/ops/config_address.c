@@ -21,22 +21,38 @@ static bool is_multicast(const struct netaddr *a)
 	return IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr);
 }
 
-enum config_parsed config_address4_parse(const char *text, struct netaddr *field,
-                                         struct config_why *why)
+enum config_parsed config_passive_parse(const char *text, struct listener_config *listener,
+                                        struct config_why *why)
 {
 	struct netaddr a;
 
-	if (strcmp(text, "auto") == 0) {
-		*field = (struct netaddr){ .family = AF_UNSPEC };
+	listener->passive_by_proxy = strcmp(text, "proxy") == 0;
+	if (listener->passive_by_proxy || strcmp(text, "auto") == 0) {
+		listener->passive_address = (struct netaddr){ .family = AF_UNSPEC };
 		return CONFIG_PARSED;
 	}
 	if (!netaddr_parse(&a, span_of(text), 0))
-		return config_wrong(why, "is neither an IPv4 address (like 192.0.2.1) nor auto");
+		return config_wrong(why,
+		                    "is neither an IPv4 address (like 192.0.2.1) nor auto nor proxy");
 	if (a.family == AF_INET6)
 		return config_wrong(why, "is an IPv6 address, which a reply to PASV cannot name "
 		                         "(and a reply to EPSV need not)");
 	if (strchr(text, ':') != NULL)
 		return config_wrong(why, "has a port, which does not belong here");
+	if (netaddr_is_any(&a) || is_multicast(&a))
+		return config_wrong(why, "is not the address of a host");
+	listener->passive_address = a;
+	return CONFIG_PARSED;
+}
+
+enum config_parsed config_host_parse(const char *text, struct netaddr *field, struct config_why *why)
+{
+	struct netaddr a;
+
+	if (!netaddr_parse(&a, span_of(text), 0))
+		return config_wrong(why, "is not an address (like 192.0.2.9 or 2001:db8::9)");
+	if (text[0] == '[' || netaddr_port(&a) != 0 || (a.family == AF_INET && strchr(text, ':') != NULL))
+		return config_wrong(why, "has a port or brackets, which do not belong here");
 	if (netaddr_is_any(&a) || is_multicast(&a))
 		return config_wrong(why, "is not the address of a host");
 	*field = a;

@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool config_build_has(const struct config_build *build, enum config_section_id id, size_t i, const char *key)
+{
+	return config_tree_values_n(config_tree_section(build->tree.root, id, i), config_key_find(id, key)) > 0;
+}
+
 /* --- places and names for messages --------------------------------------------- */
 
 struct config_position config_build_place(const struct config_build *build,
@@ -333,6 +338,8 @@ void config_free(struct config **config_p)
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		free(config->listeners[i].binds);
 		free(config->listeners[i].greeting);
+		free(config->listeners[i].proxy_trusted);
+		free(config->listeners[i].proxy_data_trusted);
 		config_tls_free_listener(&config->listeners[i].tls);
 	}
 	free(config->listeners);

@@ -98,8 +98,7 @@ static void resolve_listeners(struct config_build *build, size_t i)
 /* Did the file say this of the route, whether rightly or not? */
 static bool route_says(const struct config_build *build, size_t i, const char *key)
 {
-	return config_tree_values_n(config_tree_section(build->tree.root, SECTION_ROUTE, i),
-	                            config_key_find(SECTION_ROUTE, key)) > 0;
+	return config_build_has(build, SECTION_ROUTE, i, key);
 }
 
 static void resolve_pool(struct config_build *build, size_t i)
@@ -426,6 +425,7 @@ void config_check_all(struct config_build *build)
 	check_log(build);
 	config_check_net(build);
 	config_check_policies(build);
+	config_check_proxy(build);
 	config_check_tls(build);
 	/* Of what use things are can be said only when they are right. */
 	if (config_report_is_clean(build->report))

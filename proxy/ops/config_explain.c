@@ -90,6 +90,29 @@ static void explain_log(struct speaker *s)
 	end_line(s);
 }
 
+static void add_networks(struct speaker *s, const struct netblock *nets, size_t n)
+{
+	char text[NETADDR_TEXT_MAX];
+
+	for (size_t i = 0; i < n; i++)
+		ADD(s, "%s%s/%u", i > 0 ? ", " : " ", netaddr_format_host(&nets[i].base, text),
+		    (unsigned)nets[i].bits);
+}
+
+static void explain_balancers(struct speaker *s, const struct listener_config *listener)
+{
+	if (listener->proxy_protocol) {
+		ADD(s, "    through a balancer, which says in a PROXY header who they are; only from");
+		add_networks(s, listener->proxy_trusted, listener->proxy_trusted_n);
+		end_line(s);
+	}
+	if (listener->proxy_protocol_data) {
+		ADD(s, "    passive data connections begin with a PROXY header; only from");
+		add_networks(s, listener->proxy_data_trusted, listener->proxy_data_trusted_n);
+		end_line(s);
+	}
+}
+
 static void explain_listener(struct speaker *s, const struct listener_config *listener)
 {
 	const struct port_range *ports = &listener->passive_ports;
@@ -105,7 +128,10 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 	end_line(s);
 	ADD(s, "    and are greeted with: 220 %s", listener->greeting);
 	end_line(s);
-	if (listener->passive_address.family == AF_UNSPEC)
+	explain_balancers(s, listener);
+	if (listener->passive_by_proxy)
+		ADD(s, "    passive data connections: to the address that the PROXY header names");
+	else if (listener->passive_address.family == AF_UNSPEC)
 		ADD(s, "    passive data connections: to the address that the client connected to");
 	else
 		ADD(s, "    passive data connections: to %s",
@@ -160,6 +186,26 @@ static void explain_routes(struct speaker *s)
 	}
 }
 
+/* As whom the server sees us. */
+static void explain_source(struct speaker *s, const struct server_config *server)
+{
+	char text[NETADDR_TEXT_MAX];
+
+	if (server->proxy_protocol != SERVER_PROXY_NONE) {
+		ADD(s, "        it is told who the client is by a PROXY header, version %d, on %s",
+		    server->proxy_protocol == SERVER_PROXY_V1 ? 1 : 2,
+		    server->proxy_protocol_data ? "control and data connections" : "control connections");
+		end_line(s);
+	}
+	if (server->transparent)
+		ADD(s, "        connections come from the client's address (transparent)");
+	else if (server->source.family != AF_UNSPEC)
+		ADD(s, "        connections come from %s", netaddr_format_host(&server->source, text));
+	else
+		return;
+	end_line(s);
+}
+
 static void explain_server(struct speaker *s, const struct server_config *server)
 {
 	static const char *const data[] = {
@@ -187,6 +233,7 @@ static void explain_server(struct speaker *s, const struct server_config *server
 	if (server->escape_iac)
 		ADD(s, "; the byte 0xFF is doubled in commands");
 	end_line(s);
+	explain_source(s, server);
 }
 
 static bool has_limit(const struct pool_config *pool)

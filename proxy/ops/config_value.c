@@ -323,8 +323,10 @@ enum config_parsed config_value_parse(enum config_kind kind, const struct config
 		return parse_output(range, text, field, why);
 	case CONFIG_KIND_NAME:
 		return parse_name(text, field, why);
-	case CONFIG_KIND_ADDRESS4:
-		return config_address4_parse(text, field, why);
+	case CONFIG_KIND_PASSIVE:
+		return config_passive_parse(text, field, why);
+	case CONFIG_KIND_HOST:
+		return config_host_parse(text, field, why);
 	case CONFIG_KIND_SERVER:
 		return config_server_parse(text, field, why);
 	case CONFIG_KIND_PORTS:
