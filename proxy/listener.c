@@ -133,6 +133,24 @@ static void pause_accepting(struct listening *l, int error)
 	event_emit(all->loop->events, &event);
 }
 
+/* Who may send a PROXY header may claim any address: only the balancers that are named. */
+static void refuse_untrusted(struct listening *l, int fd, const struct netaddr *client)
+{
+	struct loop *loop = l->all->loop;
+	struct sp_event event;
+
+	counter_add(loop->counters, COUNT_PROXY_REFUSED, 1);
+	event_init(&event, EVENT_PROXY_REFUSED);
+	event.client = *client;
+	sp_copy(event.listener, sizeof(event.listener), l->config->name);
+	sp_copy(event.text, sizeof(event.text), "the address is not in proxy_trusted");
+	event_emit(loop->events, &event);
+	if (l->config->tls.mode == TLS_IMPLICIT)
+		close(fd);
+	else
+		say_and_close(fd, "421 Access denied; closing control connection.\r\n");
+}
+
 /*
  * One client a turn: the loop reports those that wait behind it again, together
  * with whatever else is ready, and no call is spent on finding that none waits.
@@ -156,6 +174,11 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 		return;
 	}
 	netaddr_unmap(&client);
+	if (l->config->proxy_protocol &&
+	    !netblock_list_contains(l->config->proxy_trusted, l->config->proxy_trusted_n, &client)) {
+		refuse_untrusted(l, fd, &client);
+		return;
+	}
 	if (all->max_sessions != 0 && loop->sessions >= all->max_sessions) {
 		counter_add(loop->counters, COUNT_SESSIONS_REFUSED, 1);
 		say_and_close(fd, "421 Too many sessions; try again later.\r\n");

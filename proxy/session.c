@@ -244,6 +244,17 @@ static void greet(struct session *s)
 	event_emit(s->loop->events, &event);
 }
 
+void session_begin(struct session *s)
+{
+	if (s->listener->tls.mode == TLS_IMPLICIT) {
+		s->prot_p = true;
+		session_secure_client(s);
+	} else {
+		greet(s);
+		logon_early(s);
+	}
+}
+
 void session_new(struct loop *loop, int fd, const struct netaddr *client, const struct listener_config *listener)
 {
 	struct session *s;
@@ -273,7 +284,9 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	control_init(&s->server);
 	s->config = config_ref(loop->config);
 	s->policy = listener->policy;
-	logon_foresee(s);
+	s->header_awaited = listener->proxy_protocol;
+	if (!s->header_awaited)
+		logon_foresee(s);
 	s->live = session_table_insert(loop->table, &s->info,
 				       loop->now_ms + s->policy->timeouts.login_timeout);
 	if (s->live == NULL) {
@@ -286,13 +299,8 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	counter_add(loop->counters, COUNT_SESSIONS_ACCEPTED, 1);
 	stream_open(&s->client.stream, loop->base, fd, &s->live->ledger, LEDGER_CONTROL_FD, s->id, SP_HERE,
 		    on_client_ready, s);
-	if (listener->tls.mode == TLS_IMPLICIT) {
-		s->prot_p = true;
-		session_secure_client(s);
-	} else {
-		greet(s);
-		logon_early(s);
-	}
+	if (!s->header_awaited)
+		session_begin(s);
 	session_settle(s);
 }
 
@@ -493,8 +501,8 @@ static void end_client(struct session *s, enum end_reason reason)
 		(void)!control_flush(client); /* the 221; then there is nothing left to say */
 	if (reason == END_CLIENT_RESET || reason == END_CLIENT_LOST)
 		stream_abort(&client->stream);
-	else if (s->securing || reason == END_TLS_FAILED)
-		/* Nothing can be said in the middle of a handshake; an alert that says why must arrive. */
+	else if (s->securing || s->header_awaited || reason == END_TLS_FAILED)
+		/* Nothing can be said in a handshake, or before it; an alert that says why must arrive. */
 		stream_close(&client->stream);
 	else if (control_pending(client).n == 0 && words[0] == '\0')
 		stream_close(&client->stream);
@@ -520,6 +528,7 @@ void session_end(struct session *s, enum end_reason reason)
 	transfer_free(s);
 	end_client(s, reason);
 	line_fini(&s->lines);
+	proxy_reader_fini(&s->header);
 	queue_free(s);
 	free(s->host);
 	s->host = NULL;
@@ -744,8 +753,12 @@ static void on_client_ready(void *owner, unsigned ready)
 	struct session *s = owner;
 
 	s->loop->now_ms = sp_now_ms();
-	if ((ready & STREAM_READ) && !s->ending)
-		read_client(s);
+	if ((ready & STREAM_READ) && !s->ending) {
+		if (s->header_awaited)
+			session_read_header(s);
+		else
+			read_client(s);
+	}
 	session_settle(s);
 }
 

@@ -188,7 +188,10 @@ static void on_dialled(void *owner, int fd, const struct netaddr *address, int e
 	} else {
 		counter_add(s->loop->counters, COUNT_SERVER_CONNECTS, 1);
 		session_set_server(s, fd, address);
-		if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT)
+		if (s->server_config->proxy_protocol != SERVER_PROXY_NONE &&
+		    !session_send_header(s, &s->server.stream))
+			logon_server_failed(s, "the PROXY header could not be sent");
+		else if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT)
 			logon_secure_server(s);
 		else
 			enter(s, LOGON_GREETING);
@@ -198,10 +201,16 @@ static void on_dialled(void *owner, int fd, const struct netaddr *address, int e
 
 static void dial(struct session *s, const struct netaddr addresses[], size_t n)
 {
+	const struct server_config *server = s->server_config;
+	const struct data_source source = session_source(s);
 	struct connect_options options = {
+		.source = source.address,
+		.transparent = source.transparent,
 		.nodelay = true,
 		.keepalive = true,
-		.speaks_first = s->server_config->tls.mode != SERVER_TLS_IMPLICIT,
+		/* Unless it is we who begin: with a handshake, or with a PROXY header. */
+		.speaks_first = server->tls.mode != SERVER_TLS_IMPLICIT &&
+				server->proxy_protocol == SERVER_PROXY_NONE,
 	};
 
 	enter(s, LOGON_DIAL);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: ISC
 /*
  * What the files of the session share: session.c (life and end),
- * session_queue.c (command lines), session_command.c (what a command does),
- * session_logon.c (USER to 230), session_transfer.c (PASV to 226).
+ * session_proxy.c (whose addresses), session_queue.c (command lines),
+ * session_command.c (what a command does), session_logon.c (USER to 230),
+ * session_transfer.c (PASV to 226).
  *
  * Rule of the house: whoever calls a function that may end the session does
  * nothing with it afterwards but look at session_is_over().
@@ -16,6 +17,7 @@
 #include "sallyport/line.h"
 #include "sallyport/loop.h"
 #include "sallyport/pool_ledger.h"
+#include "sallyport/proxy_reader.h"
 #include "sallyport/reply.h"
 #include "sallyport/resolver.h"
 #include "sallyport/session.h"
@@ -133,9 +135,13 @@ struct session {
 	int64_t quit_ms;		    /* PURPOSE_QUIT: when it was sent */
 	struct netaddr local;		    /* our end of the client's control connection; AF_UNSPEC: not asked yet */
 	struct netaddr server_local;	    /* our end of the server's */
+	struct netaddr via;		    /* the balancer that spoke for the client; AF_UNSPEC: none did */
+	struct netaddr reached;		    /* where, it says, the client connected to; AF_UNSPEC: `local` */
+	struct proxy_reader header;
 
 	enum purpose purpose;
 	enum verb verb;			    /* of the outstanding command */
+	bool header_awaited;		    /* the PROXY protocol's, in front of everything */
 	bool tls_begin;			    /* 234 is to be written; then the client's handshake begins */
 	bool securing;			    /* the client's handshake runs: its stream is not ours meanwhile */
 	bool server_tls_begin;		    /* the server's 234 is here */
@@ -180,6 +186,8 @@ void session_activity(struct session *s);
 void session_settle(struct session *s);
 /* Whether one more handshake with a client would be too many. */
 bool session_handshakes_are_full(const struct loop *loop);
+/* The client's address is known: greets, or begins the handshake. */
+void session_begin(struct session *s);
 /* Starts the handshake with the client. */
 void session_secure_client(struct session *s);
 void session_set_server(struct session *s, int fd, const struct netaddr *address);
@@ -192,6 +200,21 @@ void session_log_event(struct session *s, struct sp_event *event, enum event_kin
 void session_desync(struct session *s, int code);
 /* Our end of the control connection with the client. */
 const struct netaddr *session_local(struct session *s);
+
+/* session_proxy.c */
+
+/* Takes what has come of the client's PROXY header; begins when it is whole. May end the session. */
+void session_read_header(struct session *s);
+/* The address that the client connected to: ours, or the balancer's before us. */
+const struct netaddr *session_reached(struct session *s);
+/* What a reply to PASV names, without port. False: PASV cannot be used. */
+bool session_passive_address(struct session *s, struct netaddr *address);
+/* Who may connect to the client's passive port. */
+struct data_peers session_data_peers(const struct session *s);
+/* From where the session's server is dialled. */
+struct data_source session_source(const struct session *s);
+/* Writes the PROXY header for the session's server on a connection that has just been made. */
+bool session_send_header(struct session *s, struct stream *stream);
 
 /* session_queue.c: the client's command lines. */
 

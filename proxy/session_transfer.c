@@ -144,7 +144,7 @@ static void refuse(struct session *s, int code, const char *text)
 /* RFC 2428 section 3 and 4. True: the client wants a port; otherwise it has been answered. */
 static bool check_epsv(struct session *s, const struct command *command)
 {
-	int family = session_local(s)->family;
+	int family = session_reached(s)->family;
 
 	if (!command->has_argument || command->argument.n == 0)
 		return true;
@@ -180,6 +180,8 @@ static bool check_target(struct session *s, const struct netaddr *target)
 /* Reads what the client's command says; false: it has been answered. */
 static bool read_client_side(struct session *s, const struct command *command, struct netaddr *target)
 {
+	struct netaddr announced;
+
 	if (command->verb != VERB_EPSV && s->epsv_all) {
 		refuse(s, 503, "Only EPSV is taken after EPSV ALL.");
 		return false;
@@ -188,7 +190,7 @@ static bool read_client_side(struct session *s, const struct command *command, s
 	case VERB_EPSV:
 		return check_epsv(s, command);
 	case VERB_PASV:
-		if (session_local(s)->family == AF_INET)
+		if (session_passive_address(s, &announced))
 			return true;
 		refuse(s, 425, "PASV is for IPv4; use EPSV.");
 		return false;
@@ -265,14 +267,15 @@ static unsigned methods_of_server(struct session *s, enum verb client_verb)
 /* A listener of ours for the server, and the command that tells it where. */
 static bool offer_port(struct session *s, enum method method)
 {
+	const struct data_source local = { *server_local(s), s->server_config->transparent };
+	const struct data_peers peers = { .peer = s->info.server };
 	const struct port_range any = { 0, 0 };
 	char address[FTP_ADDRESS_TEXT_MAX];
 	char line[FTP_ADDRESS_TEXT_MAX + 8];
 	struct netaddr bound;
 	size_t n;
 
-	if (data_listen(s->transfer->data, SIDE_SERVER, server_local(s), any, &s->info.server, false,
-			&bound) != 0)
+	if (data_listen(s->transfer->data, SIDE_SERVER, &local, any, &peers, &bound) != 0)
 		return false;
 	n = method == METHOD_PORT ? ftp_address_write_port(address, &bound)
 				  : ftp_address_write_eprt(address, &bound);
@@ -353,11 +356,12 @@ static void learn(struct session *s, enum verb verb)
 static void answer_passive(struct session *s)
 {
 	struct transfer *t = s->transfer;
-	const struct listener_config *listener = s->listener;
+	const struct data_source local = { .address = *session_local(s) };
+	const struct data_peers peers = session_data_peers(s);
 	char text[FTP_ADDRESS_TEXT_MAX];
+	struct netaddr announced;
 	struct netaddr bound;
-	int result = data_listen(t->data, SIDE_CLIENT, session_local(s), listener->passive_ports,
-				 &s->info.client, s->policy->pass_foreign_data, &bound);
+	int result = data_listen(t->data, SIDE_CLIENT, &local, s->listener->passive_ports, &peers, &bound);
 
 	if (result != 0) {
 		if (result == -EADDRINUSE)
@@ -374,13 +378,9 @@ static void answer_passive(struct session *s)
 			      (unsigned)netaddr_port(&bound));
 		return;
 	}
-	if (listener->passive_address.family == AF_INET) {
-		uint16_t port = netaddr_port(&bound);
-
-		bound = listener->passive_address;
-		netaddr_set_port(&bound, port);
-	}
-	(void)ftp_address_write_port(text, &bound);
+	(void)session_passive_address(s, &announced);
+	netaddr_set_port(&announced, netaddr_port(&bound));
+	(void)ftp_address_write_port(text, &announced);
 	session_reply(s, 227, "Entering Passive Mode (%s).", text);
 }
 
@@ -498,8 +498,11 @@ void transfer_start(struct session *s, const struct command *command, struct spa
 	s->facts.data_offered_ms = s->loop->now_ms;
 	s->facts.data_dialled_ms = s->loop->now_ms;
 	session_activity(s);
-	if (t->data->sides[SIDE_SERVER].state == DATA_ARRANGED)
-		data_dial(t->data, SIDE_SERVER, NULL);
+	if (t->data->sides[SIDE_SERVER].state == DATA_ARRANGED) {
+		const struct data_source source = session_source(s);
+
+		data_dial(t->data, SIDE_SERVER, &source);
+	}
 	run_relay(s);
 }
 
@@ -507,13 +510,16 @@ void transfer_start(struct session *s, const struct command *command, struct spa
 static void dial_client(struct session *s)
 {
 	struct transfer *t = s->transfer;
-	struct netaddr source = *session_local(s);
+	struct data_source source = { .address = *session_local(s) };
 
 	if (t->data->sides[SIDE_CLIENT].state != DATA_ARRANGED)
 		return;
-	netaddr_set_port(&source, 0);
+	if (source.address.family == t->client_target.family)
+		netaddr_set_port(&source.address, 0);
+	else
+		source.address = (struct netaddr){ .family = AF_UNSPEC };
 	s->facts.data_dialled_ms = s->loop->now_ms;
-	data_dial(t->data, SIDE_CLIENT, source.family == t->client_target.family ? &source : NULL);
+	data_dial(t->data, SIDE_CLIENT, &source);
 }
 
 /* No more data will move, and why. The sides that must learn of it are broken. */
@@ -571,13 +577,28 @@ static void side_failed(struct session *s, enum side side)
 	transfer_check(s);
 }
 
+/* The server's side has just been dialled: the header comes before the handshake and the bytes. */
+static bool introduce(struct session *s, enum side side)
+{
+	struct transfer *t = s->transfer;
+	struct stream *stream = &t->data->sides[SIDE_SERVER].stream;
+	bool dialled = t->server_verb == VERB_EPSV || t->server_verb == VERB_PASV;
+
+	if (side != SIDE_SERVER || !s->server_config->proxy_protocol_data || !dialled || stream_is_tls(stream))
+		return true;
+	return session_send_header(s, stream);
+}
+
 static void on_side(void *owner, enum side side, int error)
 {
 	struct session *s = owner;
 	struct transfer *t = s->transfer;
 
 	if (t->running && !t->ended) {
-		if (error == 0) {
+		if (error == 0 && !introduce(s, side)) {
+			data_ended(s, DATA_SERVER_NO_SHOW);
+			transfer_check(s);
+		} else if (error == 0) {
 			if (side == SIDE_SERVER)
 				dial_client(s);
 			else if (!is_the_clients(s))

@@ -14,6 +14,7 @@
 #include "sallyport/connect.h"
 #include "sallyport/loop.h"
 #include "sallyport/netaddr.h"
+#include "sallyport/proxy_reader.h"
 #include "sallyport/relay.h"
 #include "sallyport/stream.h"
 #include "sallyport/tls.h"
@@ -44,14 +45,36 @@ struct data_ops {
 	void (*on_progress)(void *owner, bool tick);
 };
 
+/* Who may connect to a listener of ours. Ports are ignored. */
+struct data_peers {
+	struct netaddr peer;
+	struct netaddr via;	  /* stands in for `peer`: the balancer that it came by; AF_UNSPEC: none */
+	bool any;		  /* policy: other hosts may connect as well */
+	/*
+	 * A PROXY header comes first, from these networks only, and its source is
+	 * who connects; `via` has no part in it. Borrowed while the side listens.
+	 */
+	bool header;
+	const struct netblock *trusted;
+	size_t trusted_n;
+};
+
+/* From where we dial. */
+struct data_source {
+	struct netaddr address; /* AF_UNSPEC: any; its port 0: any */
+	bool transparent;	/* not an address of this host */
+};
+
 struct data_side {
 	struct data *data;
 	enum side side;
 	enum data_state state;
 	int listen_fd;		/* -1: none */
 	struct event on_accept;
-	struct netaddr peer;	/* who may connect (port ignored), or whom we dial */
-	bool any_peer;		/* policy: other hosts than `peer` may connect */
+	struct data_peers peers; /* who may connect */
+	struct netaddr target;	/* whom we dial */
+	struct netaddr accepted; /* the other end of a connection whose header is awaited */
+	struct proxy_reader header;
 	struct connect dial;
 	struct stream stream;
 	bool tls_failed;	/* DATA_FAILED by its handshake */
@@ -76,19 +99,17 @@ struct data *data_new(struct loop *loop, struct ledger *ledger, struct session_i
 void data_free(struct data **data);
 
 /*
- * Opens a listener for the peer `expected` on `local` (its port is ignored)
- * with a port of `range`, chosen at random; *bound gets address and port. 0,
- * -EADDRINUSE when no port of the range is free, or another -errno. What the
- * side had before is closed.
+ * Opens a listener on `local` (its port is ignored) with a port of `range`,
+ * chosen at random; *bound gets address and port. 0, -EADDRINUSE when no port
+ * of the range is free, or another -errno. What the side had before is closed.
  */
-SP_MUSTCHECK int data_listen(struct data *data, enum side side, const struct netaddr *local,
-			     struct port_range range, const struct netaddr *expected, bool any_peer,
-			     struct netaddr *bound);
+SP_MUSTCHECK int data_listen(struct data *data, enum side side, const struct data_source *local,
+			     struct port_range range, const struct data_peers *peers, struct netaddr *bound);
 
 /* Notes whom to dial; data_dial() does it. What the side had before is closed. */
 void data_arrange(struct data *data, enum side side, const struct netaddr *target);
-/* Dials; `source` may be NULL (any). The side must be DATA_ARRANGED. */
-void data_dial(struct data *data, enum side side, const struct netaddr *source);
+/* Dials. The side must be DATA_ARRANGED. */
+void data_dial(struct data *data, enum side side, const struct data_source *source);
 
 /* How a side is protected: who we are on it is by RFC 4217 section 7, whoever dialled. */
 struct data_tls {

@@ -67,6 +67,7 @@ static void side_cancel(struct data_side *side)
 {
 	close_listener(side);
 	connect_cancel(&side->dial);
+	proxy_reader_fini(&side->header);
 }
 
 static void stop_relay(struct data *data)
@@ -141,7 +142,69 @@ static void adopt(struct data_side *side, int fd, const char *where)
 
 	stream_open(&side->stream, data->loop->base, fd, data->ledger, LEDGER_DATA_FD, data->id, where,
 		    on_stream_ready, side);
+}
+
+/* RFC 2577 section 8: the wrong peer goes, the port stays open for the right one. */
+static void count_foreign(struct data_side *side)
+{
+	counter_add(side->data->loop->counters, COUNT_DATA_FOREIGN, 1);
+}
+
+static bool is_welcome(const struct data_side *side, const struct netaddr *from)
+{
+	const struct data_peers *peers = &side->peers;
+
+	if (peers->header)
+		return netblock_list_contains(peers->trusted, peers->trusted_n, from);
+	return peers->any || netaddr_same_host(from, &peers->peer) ||
+	       (peers->via.family != AF_UNSPEC && netaddr_same_host(from, &peers->via));
+}
+
+static void accepted(struct data_side *side)
+{
+	close_listener(side);
 	side->state = DATA_OPEN;
+	side->data->ops->on_side(side->data->owner, side->side, 0);
+}
+
+/* The connection is not the one; the next may be. */
+static void drop_accepted(struct data_side *side)
+{
+	proxy_reader_fini(&side->header);
+	stream_abort(&side->stream);
+	count_foreign(side);
+	if (event_add(&side->on_accept, NULL) == 0)
+		return;
+	close_listener(side);
+	side->state = DATA_FAILED;
+	side->data->ops->on_side(side->data->owner, side->side, ENOMEM);
+}
+
+/* The balancer says who is behind the connection. May be the last thing its caller does. */
+static void read_header(struct data_side *side)
+{
+	struct proxy_protocol_header header;
+	const struct netaddr *who;
+	int rc = proxy_reader_take(&side->header, &side->stream, &header);
+
+	if (rc == -EAGAIN)
+		return;
+	who = rc == 0 && header.kind == PROXY_PROTOCOL_PROXIED ? &header.source : &side->accepted;
+	if (rc != 0 || (!side->peers.any && !netaddr_same_host(who, &side->peers.peer))) {
+		drop_accepted(side);
+		return;
+	}
+	proxy_reader_fini(&side->header);
+	stream_watch(&side->stream, 0);
+	accepted(side);
+}
+
+/* One connection at a time is asked for its header; others wait in the listener. */
+static void await_header(struct data_side *side, const struct netaddr *from)
+{
+	side->accepted = *from;
+	event_del(&side->on_accept);
+	stream_watch(&side->stream, STREAM_READ);
 }
 
 static void on_accept(evutil_socket_t fd, short what, void *arg)
@@ -166,24 +229,26 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 		data->ops->on_side(data->owner, side->side, error);
 		return;
 	}
-	if (!side->any_peer && !netaddr_same_host(&from, &side->peer)) {
+	netaddr_unmap(&from);
+	if (!is_welcome(side, &from)) {
 		struct linger now = { 1, 0 };
 
-		/* RFC 2577 section 8: the wrong peer goes, the port stays open for the right one. */
-		counter_add(data->loop->counters, COUNT_DATA_FOREIGN, 1);
+		count_foreign(side);
 		(void)setsockopt(got, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 		close(got);
 		return;
 	}
-	close_listener(side);
 	adopt(side, got, SP_HERE);
-	data->ops->on_side(data->owner, side->side, 0);
+	if (side->peers.header)
+		await_header(side, &from);
+	else
+		accepted(side);
 }
 
 /* Binds and listens on one port: a descriptor or -errno. */
-static int listen_on(const struct netaddr *local, uint16_t port)
+static int listen_on(const struct data_source *local, uint16_t port)
 {
-	struct netaddr address = *local;
+	struct netaddr address = local->address;
 	int on = 1;
 	int error;
 	int fd = socket(address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -194,14 +259,19 @@ static int listen_on(const struct netaddr *local, uint16_t port)
 	/* For ports of connections that are in TIME_WAIT; two listeners never share one. */
 	if (port != 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, &address.sa, netaddr_len(&address)) == 0 && listen(fd, 4) == 0)
+	if (local->transparent)
+		error = -connect_set_transparent(fd, address.family);
+	else
+		error = 0;
+	if (error == 0 && bind(fd, &address.sa, netaddr_len(&address)) == 0 && listen(fd, 4) == 0)
 		return fd;
-	error = errno;
+	if (error == 0)
+		error = errno;
 	close(fd);
 	return -error;
 }
 
-static int listen_in_range(struct loop *loop, const struct netaddr *local, struct port_range range,
+static int listen_in_range(struct loop *loop, const struct data_source *local, struct port_range range,
 			   uint16_t *port)
 {
 	unsigned size = (unsigned)range.last - range.first + 1u;
@@ -239,8 +309,8 @@ static void side_reset(struct data *data, enum side which)
 	data->sides[which].tls_failed = false;
 }
 
-int data_listen(struct data *data, enum side which, const struct netaddr *local, struct port_range range,
-		const struct netaddr *expected, bool any_peer, struct netaddr *bound)
+int data_listen(struct data *data, enum side which, const struct data_source *local, struct port_range range,
+		const struct data_peers *peers, struct netaddr *bound)
 {
 	struct data_side *side = &data->sides[which];
 	uint16_t port;
@@ -250,7 +320,7 @@ int data_listen(struct data *data, enum side which, const struct netaddr *local,
 	fd = listen_in_range(data->loop, local, range, &port);
 	if (fd < 0)
 		return fd;
-	*bound = *local;
+	*bound = local->address;
 	netaddr_set_port(bound, port);
 	if (port == 0) {
 		socklen_t n = sizeof(*bound);
@@ -265,8 +335,7 @@ int data_listen(struct data *data, enum side which, const struct netaddr *local,
 	side->listen_fd = fd;
 	ledger_add(data->ledger, LEDGER_LISTENER_FD);
 	fd_registry_note(fd, data->id, LEDGER_LISTENER_FD, SP_HERE);
-	side->peer = *expected;
-	side->any_peer = any_peer;
+	side->peers = *peers;
 	side->state = DATA_LISTENING;
 	event_assign(&side->on_accept, data->loop->base, fd, EV_READ | EV_PERSIST, on_accept, side);
 	if (event_add(&side->on_accept, NULL) != 0) {
@@ -280,7 +349,7 @@ int data_listen(struct data *data, enum side which, const struct netaddr *local,
 void data_arrange(struct data *data, enum side which, const struct netaddr *target)
 {
 	side_reset(data, which);
-	data->sides[which].peer = *target;
+	data->sides[which].target = *target;
 	data->sides[which].state = DATA_ARRANGED;
 }
 
@@ -291,23 +360,23 @@ static void on_dialled(void *owner, int fd, const struct netaddr *address, int e
 
 	(void)address;
 	data->loop->now_ms = sp_now_ms();
-	if (fd < 0)
-		side->state = DATA_FAILED;
-	else
+	side->state = fd >= 0 ? DATA_OPEN : DATA_FAILED;
+	if (fd >= 0)
 		adopt(side, fd, SP_HERE);
 	data->ops->on_side(data->owner, side->side, error);
 }
 
-void data_dial(struct data *data, enum side which, const struct netaddr *source)
+void data_dial(struct data *data, enum side which, const struct data_source *source)
 {
 	struct data_side *side = &data->sides[which];
-	struct connect_options options = { 0 };
+	struct connect_options options = {
+		.source = source->address,
+		.transparent = source->transparent,
+	};
 
 	SP_ASSERT(side->state == DATA_ARRANGED);
-	if (source != NULL)
-		options.source = *source;
 	side->state = DATA_DIALLING;
-	connect_start(&side->dial, data->loop->base, &side->peer, 1, &options, data->ledger,
+	connect_start(&side->dial, data->loop->base, &side->target, 1, &options, data->ledger,
 		      LEDGER_DATA_FD, data->id, on_dialled, side);
 }
 
@@ -368,10 +437,11 @@ static void on_stream_ready(void *owner, unsigned ready)
 	struct data *data = side->data;
 
 	(void)ready;
-	if (!data->relay.running)
-		return;
 	data->loop->now_ms = sp_now_ms();
-	pump(data);
+	if (side->state == DATA_LISTENING)
+		read_header(side);
+	else if (data->relay.running)
+		pump(data);
 }
 
 void data_relay(struct data *data, enum transfer_direction direction)
