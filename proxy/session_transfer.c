@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 
 #include "sallyport/ftp_address.h"
+#include "sallyport/translate.h"
 #include "session_private.h"
 
 /* Ways to arrange the server's side, in the order in which `auto` tries them. */
@@ -226,6 +227,18 @@ static const struct netaddr *server_local(struct session *s)
 	return &s->server_local;
 }
 
+/* `data = client`: the client's own way, or its extended form where only that can name the address. */
+static unsigned method_of_client(const struct session *s, enum verb verb)
+{
+	bool ipv6 = s->info.server.family == AF_INET6;
+
+	if (verb == VERB_EPSV || (verb == VERB_PASV && ipv6))
+		return METHOD_BIT(METHOD_EPSV);
+	if (verb == VERB_PASV)
+		return METHOD_BIT(METHOD_PASV);
+	return verb == VERB_EPRT || ipv6 ? METHOD_BIT(METHOD_EPRT) : METHOD_BIT(METHOD_PORT);
+}
+
 static unsigned methods_of_server(struct session *s, enum verb client_verb)
 {
 	unsigned lessons;
@@ -241,11 +254,7 @@ static unsigned methods_of_server(struct session *s, enum verb client_verb)
 	case DATA_PORT:
 		return METHOD_BIT(METHOD_PORT);
 	case DATA_CLIENT:
-		for (unsigned m = 0; m < METHOD_COUNT; m++) {
-			if (method_verbs[m] == client_verb)
-				return METHOD_BIT(m);
-		}
-		break;
+		return method_of_client(s, client_verb);
 	case DATA_AUTO:
 		break;
 	}
@@ -645,6 +654,15 @@ static const struct data_ops data_ops = { on_side, on_relay, on_progress };
 
 /* --- the end ------------------------------------------------------------------------- */
 
+/* STOU: the log names the file as the server does, not as the client wished (RFC 1123 section 4.1.2.9). */
+static void note_unique_name(struct transfer *t, const struct reply *reply)
+{
+	struct span name = translate_stou_name(reply->text);
+
+	if (t->verb == VERB_STOU && name.n > 0)
+		(void)span_copy(t->path, sizeof(t->path), name);
+}
+
 static bool keep_final(struct session *s, const struct reply *reply)
 {
 	struct transfer *t = s->transfer;
@@ -758,6 +776,8 @@ void transfer_on_reply(struct session *s, const struct reply *reply)
 	}
 	s->facts.command_sent_ms = 0;
 	s->facts.slow_command_ms = 0;
+	if (!reply_is_negative(reply->code))
+		note_unique_name(t, reply);
 	if (reply_is_preliminary(reply->code)) {
 		if (!t->answered)
 			session_to_client(s, reply->raw);
