@@ -274,13 +274,12 @@ static unsigned methods_of_server(struct session *s, enum verb client_verb)
 /* A listener of ours for the server, and the command that tells it where. */
 static bool offer_port(struct session *s, enum method method)
 {
-	const struct port_range any = { 0, 0 };
 	char address[FTP_ADDRESS_TEXT_MAX];
 	char line[FTP_ADDRESS_TEXT_MAX + 8];
 	struct netaddr bound;
 	size_t n;
 
-	if (data_listen(s->transfer->data, SIDE_SERVER, server_local(s), any, &s->info.server, false,
+	if (data_listen(s->transfer->data, SIDE_SERVER, server_local(s), NULL, &s->info.server, false,
 			&bound) != 0)
 		return false;
 	n = method == METHOD_PORT ? ftp_address_write_port(address, &bound)
@@ -365,7 +364,7 @@ static void answer_passive(struct session *s)
 	const struct listener_config *listener = s->listener;
 	char text[FTP_ADDRESS_TEXT_MAX];
 	struct netaddr bound;
-	int result = data_listen(t->data, SIDE_CLIENT, session_local(s), listener->passive_ports,
+	int result = data_listen(t->data, SIDE_CLIENT, session_local(s), listener->ports,
 				 &s->info.client, s->policy->pass_foreign_data, &bound);
 
 	if (result != 0) {

@@ -13,6 +13,7 @@
 #include "sallyport/netaddr.h"
 #include "sallyport/policy.h"
 #include "sallyport/pool_ledger.h"
+#include "sallyport/port_ledger.h"
 #include "sallyport/route.h"
 #include "sallyport/tls.h"
 
@@ -81,6 +82,7 @@ struct listener_config {
 	char *greeting;			/* text of the 220 */
 	struct netaddr passive_address; /* AF_UNSPEC: the address the client reached us by */
 	struct port_range passive_ports;
+	struct port_ledger *ports;	/* of that range, NULL: any; runtime state, attached like a pool's; not owned */
 	bool strict_eol;
 	struct listener_tls tls;
 	const struct policy *policy;	/* applies until a route is known: the one named "default" */

@@ -14,6 +14,7 @@
 #include "sallyport/connect.h"
 #include "sallyport/loop.h"
 #include "sallyport/netaddr.h"
+#include "sallyport/port_ledger.h"
 #include "sallyport/relay.h"
 #include "sallyport/stream.h"
 #include "sallyport/tls.h"
@@ -49,6 +50,8 @@ struct data_side {
 	enum side side;
 	enum data_state state;
 	int listen_fd;		/* -1: none */
+	struct port_ledger *ports; /* where the listener's port came from; NULL: the kernel */
+	uint16_t listen_port;	/* to be given back to it */
 	struct event on_accept;
 	struct netaddr peer;	/* who may connect (port ignored), or whom we dial */
 	bool any_peer;		/* policy: other hosts than `peer` may connect */
@@ -77,12 +80,13 @@ void data_free(struct data **data);
 
 /*
  * Opens a listener for the peer `expected` on `local` (its port is ignored)
- * with a port of `range`, chosen at random; *bound gets address and port. 0,
- * -EADDRINUSE when no port of the range is free, or another -errno. What the
- * side had before is closed.
+ * with a port out of `ports` (NULL: any that the kernel gives), which gets it
+ * back when the listener is closed; *bound gets address and port. 0,
+ * -EADDRINUSE when no port is free, or another -errno. What the side had before
+ * is closed.
  */
 SP_MUSTCHECK int data_listen(struct data *data, enum side side, const struct netaddr *local,
-			     struct port_range range, const struct netaddr *expected, bool any_peer,
+			     struct port_ledger *ports, const struct netaddr *expected, bool any_peer,
 			     struct netaddr *bound);
 
 /* Notes whom to dial; data_dial() does it. What the side had before is closed. */
