@@ -358,13 +358,25 @@ static void learn(struct session *s, enum verb verb)
 
 /* --- arranging: the client's side, and its answer --------------------------------- */
 
+/* The address of a 227, by the client's network; AF_UNSPEC: the one that it connected to. */
+static const struct netaddr *announced_address(const struct session *s)
+{
+	const struct listener_config *listener = s->listener;
+
+	for (size_t i = 0; i < listener->passive_address_for_n; i++) {
+		if (netblock_contains(&listener->passive_address_for[i].network, &s->info.client))
+			return &listener->passive_address_for[i].address;
+	}
+	return &listener->passive_address;
+}
+
 static void answer_passive(struct session *s)
 {
 	struct transfer *t = s->transfer;
-	const struct listener_config *listener = s->listener;
+	const struct netaddr *announced = announced_address(s);
 	char text[FTP_ADDRESS_TEXT_MAX];
 	struct netaddr bound;
-	int result = data_listen(t->data, SIDE_CLIENT, session_local(s), listener->ports,
+	int result = data_listen(t->data, SIDE_CLIENT, session_local(s), s->listener->ports,
 				 &s->info.client, s->policy->pass_foreign_data, &bound);
 
 	if (result != 0) {
@@ -382,10 +394,10 @@ static void answer_passive(struct session *s)
 			      (unsigned)netaddr_port(&bound));
 		return;
 	}
-	if (listener->passive_address.family == AF_INET) {
+	if (announced->family == AF_INET) {
 		uint16_t port = netaddr_port(&bound);
 
-		bound = listener->passive_address;
+		bound = *announced;
 		netaddr_set_port(&bound, port);
 	}
 	(void)ftp_address_write_port(text, &bound);

@@ -75,12 +75,20 @@ struct port_range {
 	uint16_t last;
 };
 
+/* What clients of a network are told in replies to PASV. */
+struct address_for {
+	struct netblock network;
+	struct netaddr address; /* AF_UNSPEC: the address the client reached us by */
+};
+
 struct listener_config {
 	char name[NAME_MAX_LEN];
 	struct netaddr *binds;
 	size_t binds_n;
 	char *greeting;			/* text of the 220 */
 	struct netaddr passive_address; /* AF_UNSPEC: the address the client reached us by */
+	struct address_for *passive_address_for; /* the first whose network has the client goes before it */
+	size_t passive_address_for_n;
 	struct port_range passive_ports;
 	struct port_ledger *ports;	/* of that range, NULL: any; runtime state, attached like a pool's; not owned */
 	bool strict_eol;

@@ -189,3 +189,29 @@ enum config_parsed config_networks_add(const char *text, struct netblock **v, si
 	(*n)++;
 	return CONFIG_PARSED;
 }
+
+enum config_parsed config_addresses_for_add(const char *text, struct address_for **v, size_t *n,
+                                            struct config_why *why)
+{
+	const char *equals = strchr(text, '=');
+	struct address_for entry = { 0 };
+	char network[NETADDR_TEXT_MAX + 4];
+	struct address_for *grown;
+	enum config_parsed parsed;
+
+	if (equals == NULL ||
+	    !span_copy(network, sizeof(network), span_from(text, (size_t)(equals - text))))
+		return config_wrong(why, "is not a network and an address (like 10.0.0.0/8=10.0.0.5)");
+	if (!netblock_parse(&entry.network, span_of(network)))
+		return wrong_network(network, why);
+	parsed = config_address4_parse(equals + 1, &entry.address, why);
+	if (parsed != CONFIG_PARSED)
+		return parsed;
+	grown = realloc(*v, (*n + 1) * sizeof(*grown));
+	if (grown == NULL)
+		return CONFIG_NO_MEMORY;
+	grown[*n] = entry;
+	*v = grown;
+	(*n)++;
+	return CONFIG_PARSED;
+}

@@ -333,6 +333,7 @@ void config_free(struct config **config_p)
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		free(config->listeners[i].binds);
 		free(config->listeners[i].greeting);
+		free(config->listeners[i].passive_address_for);
 		config_tls_free_listener(&config->listeners[i].tls);
 	}
 	free(config->listeners);

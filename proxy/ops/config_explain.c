@@ -90,6 +90,23 @@ static void explain_log(struct speaker *s)
 	end_line(s);
 }
 
+static void explain_announced(struct speaker *s, const struct listener_config *listener)
+{
+	char text[NETADDR_TEXT_MAX];
+
+	for (size_t i = 0; i < listener->passive_address_for_n; i++) {
+		const struct address_for *entry = &listener->passive_address_for[i];
+
+		ADD(s, "        clients in %s/%u are told ",
+		    netaddr_format_host(&entry->network.base, text), (unsigned)entry->network.bits);
+		if (entry->address.family == AF_UNSPEC)
+			ADD(s, "the address that they connected to");
+		else
+			ADD(s, "%s", netaddr_format_host(&entry->address, text));
+		end_line(s);
+	}
+}
+
 static void explain_listener(struct speaker *s, const struct listener_config *listener)
 {
 	const struct port_range *ports = &listener->passive_ports;
@@ -118,6 +135,7 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 		ADD(s, ", ports %u-%u (%u at the same time)", (unsigned)ports->first,
 		    (unsigned)ports->last, ports_n);
 	end_line(s);
+	explain_announced(s, listener);
 	if (listener->strict_eol) {
 		ADD(s, "    a command line that ends in LF without CR is refused");
 		end_line(s);

@@ -95,3 +95,21 @@ def test_ports_given_out_before_a_reload_stay_given_out(server, sallyport):
             two.ask("EPSV", 425)
             assert len(ports) == 2
             assert front.stats()["passive_ports_in_use"] == {"main": 2}
+
+
+def test_address_of_a_227_is_that_of_the_clients_network(server, sallyport):
+    """Inside and outside of an address translation; the first network that fits decides."""
+    front = sallyport(server, listener={
+        "passive_address": "203.0.113.10",
+        "passive_address_for": ["127.0.0.8/32=auto", "127.0.0.8/30=192.0.2.8", "127.0.0.16/28=192.0.2.16"],
+    })
+    told = {"127.0.0.8": "127.0.0.1", "127.0.0.9": "192.0.2.8", "127.0.0.20": "192.0.2.16", "127.0.0.1": "203.0.113.10"}
+    for source, address in told.items():
+        with client_of(front, source=source) as client:
+            host, port = client.passive_port("PASV")
+            assert host == address
+            with socket.create_connection((front.host, port), 10, source_address=(source, 0)) as data:
+                client.ask("RETR good", 150)
+                assert drain(data)[0] == b"content"
+            client.expect(226)
+            client.ask("EPSV", 229)

@@ -156,6 +156,7 @@ START_TEST(a_minimal_file_gets_all_defaults)
 	ck_assert_str_eq(config->listeners[0].greeting, "FTP service ready.");
 	ck_assert_int_eq(config->listeners[0].passive_address.family, AF_UNSPEC);
 	ck_assert_uint_eq(config->listeners[0].passive_ports.first, 0);
+	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 0);
 	ck_assert(!config->listeners[0].strict_eol);
 	ck_assert_int_eq(config->pools[0].balance, BALANCE_ROUND_ROBIN);
 	ck_assert_int_eq(config->pools[0].queue_timeout_ms, 30000);
@@ -207,6 +208,10 @@ START_TEST(every_key_reaches_its_field)
 	assert_address(&listener->binds[2], "198.51.100.1:21");
 	ck_assert_str_eq(listener->greeting, "Welcome, \"friend\".");
 	assert_address(&listener->passive_address, "203.0.113.10:0");
+	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 2);
+	ck_assert_int_eq(config->listeners[0].passive_address_for[0].address.family, AF_UNSPEC);
+	ck_assert_uint_eq(config->listeners[0].passive_address_for[0].network.bits, 8);
+	ck_assert_uint_eq(ntohl(config->listeners[0].passive_address_for[1].address.in.sin_addr.s_addr), 0xc0a80005u);
 	ck_assert_uint_eq(listener->passive_ports.first, 50000);
 	ck_assert_uint_eq(listener->passive_ports.last, 50999);
 	ck_assert(listener->strict_eol);
