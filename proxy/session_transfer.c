@@ -530,7 +530,7 @@ static void dial_client(struct session *s)
 
 	if (t->data->sides[SIDE_CLIENT].state != DATA_ARRANGED)
 		return;
-	netaddr_set_port(&source, 0);
+	netaddr_set_port(&source, (uint16_t)s->listener->active_source_port);
 	s->facts.data_dialled_ms = s->loop->now_ms;
 	data_dial(t->data, SIDE_CLIENT, source.family == t->client_target.family ? &source : NULL);
 }
@@ -578,13 +578,24 @@ static bool is_the_clients(const struct session *s)
 	       tls_same_certificate(data, &s->client.stream);
 }
 
-static void side_failed(struct session *s, enum side side)
+/* The operator's mistake, not the client's: both are told so. */
+static void source_port_denied(struct session *s)
+{
+	log_write(s->loop->events, LEVEL_ERROR,
+		  "listener %s: active_source_port %u is not permitted (CAP_NET_BIND_SERVICE)",
+		  s->listener->name, s->listener->active_source_port);
+	data_ended(s, DATA_LOCAL_ERROR);
+}
+
+static void side_failed(struct session *s, enum side side, int error)
 {
 	const struct data_side *d = &s->transfer->data->sides[side];
 
 	/* A server that refuses its own port says why in its reply: it is waited for. */
 	if (d->tls_failed)
 		data_ended(s, side == SIDE_CLIENT ? DATA_TLS_CLIENT : DATA_TLS_SERVER);
+	else if (side == SIDE_CLIENT && error == EACCES)
+		source_port_denied(s);
 	else if (side == SIDE_CLIENT)
 		data_ended(s, DATA_CLIENT_NO_SHOW);
 	transfer_check(s);
@@ -606,7 +617,7 @@ static void on_side(void *owner, enum side side, int error)
 			else
 				run_relay(s);
 		} else {
-			side_failed(s, side);
+			side_failed(s, side, error);
 		}
 	}
 	session_settle(s);
@@ -805,6 +816,29 @@ void transfer_on_reply(struct session *s, const struct reply *reply)
 		transfer_check(s);
 }
 
+/*
+ * Tells the server to abort. Telnet's form (RFC 959 section 4.1.3) interrupts
+ * one that looks at nothing but urgent data while it sends; where other bytes
+ * wait before it, or under TLS, nothing can be urgent.
+ */
+static void tell_abor(struct session *s)
+{
+	static const char line[] = "\xff\xf4\xff\xf2" "ABOR\r\n";
+	/* As every client does it: urgent is the byte before the mark, which servers may lose. */
+	const size_t synch = 3;
+	size_t from = 4;
+
+	if (s->server_config->abor == ABOR_TELNET && !stream_is_tls(&s->server.stream) &&
+	    control_pending(&s->server).n == 0) {
+		ssize_t sent = send(s->server.stream.fd, line, synch, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (sent > 0)
+			from = (size_t)sent;
+	}
+	if (!control_send(&s->server, span_from(line + from, sizeof(line) - 1 - from)))
+		s->no_memory = true;
+}
+
 void transfer_abor(struct session *s)
 {
 	struct transfer *t = s->transfer;
@@ -813,8 +847,7 @@ void transfer_abor(struct session *s)
 	if (t->abor_sent)
 		return;
 	t->abor_sent = true;
-	if (!control_send(&s->server, span_of("ABOR\r\n")))
-		s->no_memory = true;
+	tell_abor(s);
 	if (!t->ended)
 		data_ended(s, DATA_ABORTED);
 	transfer_check(s);
@@ -870,8 +903,7 @@ void transfer_on_clock(struct session *s, enum clock_id clock)
 		return;
 	}
 	if (clock == CLOCK_STALL) {
-		if (!control_send(&s->server, span_of("ABOR\r\n")))
-			s->no_memory = true;
+		tell_abor(s);
 		t->abor_sent = true;
 		fail_now(s, DATA_STALLED);
 	} else if (clock == CLOCK_FINAL_REPLY) {

@@ -70,6 +70,9 @@ struct server_tls_config {
 /* How we make data connections with a server. */
 enum data_mode { DATA_AUTO, DATA_EPSV, DATA_PASV, DATA_PORT, DATA_EPRT, DATA_CLIENT };
 
+/* How an ABOR in a transfer is said. TELNET: behind an Interrupt Process and an urgent Data Mark (RFC 959 section 4.1.3). */
+enum abor_form { ABOR_PLAIN, ABOR_TELNET };
+
 struct port_range {
 	uint16_t first; /* 0: any port the kernel gives */
 	uint16_t last;
@@ -91,6 +94,7 @@ struct listener_config {
 	size_t passive_address_for_n;
 	struct port_range passive_ports;
 	struct port_ledger *ports;	/* of that range, NULL: any; runtime state, attached like a pool's; not owned */
+	unsigned active_source_port;	/* our port when we connect to a client (PORT, EPRT); 0: any */
 	bool strict_eol;
 	struct listener_tls tls;
 	const struct policy *policy;	/* applies until a route is known: the one named "default" */
@@ -106,6 +110,7 @@ struct server_config {
 	uint32_t max_sessions;	/* 0: no limit */
 	enum data_mode data;
 	bool trust_pasv_address; /* connect where its 227 says, even to another host */
+	enum abor_form abor;
 	bool escape_iac;	/* double 0xFF in commands (Telnet) */
 	struct server_tls_config tls;
 };

@@ -136,6 +136,10 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 		    (unsigned)ports->last, ports_n);
 	end_line(s);
 	explain_announced(s, listener);
+	if (listener->active_source_port != 0) {
+		ADD(s, "    active data connections: from port %u", listener->active_source_port);
+		end_line(s);
+	}
 	if (listener->strict_eol) {
 		ADD(s, "    a command line that ends in LF without CR is refused");
 		end_line(s);
@@ -202,6 +206,8 @@ static void explain_server(struct speaker *s, const struct server_config *server
 	ADD(s, "        data connections by %s", data[server->data]);
 	if (server->trust_pasv_address)
 		ADD(s, ", to whatever address its reply to PASV names");
+	if (server->abor == ABOR_TELNET)
+		ADD(s, "; a transfer is aborted by Telnet's urgent interrupt");
 	if (server->escape_iac)
 		ADD(s, "; the byte 0xFF is doubled in commands");
 	end_line(s);

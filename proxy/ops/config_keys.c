@@ -59,6 +59,11 @@ static const struct config_word data_words[] = {
 	{ "client", DATA_CLIENT },
 	{ NULL, 0 },
 };
+static const struct config_word abor_words[] = {
+	{ "plain", ABOR_PLAIN },
+	{ "telnet", ABOR_TELNET },
+	{ NULL, 0 },
+};
 static const struct config_word tls_words[] = {
 	{ "none", TLS_NONE },	      { "explicit", TLS_EXPLICIT }, { "required", TLS_REQUIRED },
 	{ "implicit", TLS_IMPLICIT }, { NULL, 0 },
@@ -160,6 +165,8 @@ const struct config_key config_keys[] = {
 	{ SECTION_LISTENER, "passive_ports", CONFIG_KIND_PORTS, "any", false, { 0, 0, NULL },
 	  AT(struct port_range, struct listener_config, passive_ports), 0, NULL,
 	  "Ports for the clients' passive data connections; any: what the kernel gives." },
+	NUMBER(SECTION_LISTENER, "active_source_port", struct listener_config, active_source_port, "0", 0, UINT16_MAX,
+	       "Our port of data connections to clients that said PORT or EPRT; 0: any; 20 is the traditional one."),
 	BOOL(SECTION_LISTENER, "strict_eol", struct listener_config, strict_eol, "no",
 	     "Refuse command lines that end in LF without CR."),
 	WORD(SECTION_LISTENER, "tls", enum tls_mode, struct listener_config, tls.mode, "none", tls_words,
@@ -216,6 +223,8 @@ const struct config_key config_keys[] = {
 	     "How data connections with the server are made; auto: EPSV, PASV, EPRT, PORT, the first that it takes."),
 	BOOL(SECTION_SERVER, "trust_pasv_address", struct server_config, trust_pasv_address, "no",
 	     "Connect where its reply to PASV says, even when that is another host."),
+	WORD(SECTION_SERVER, "abor", enum abor_form, struct server_config, abor, "plain", abor_words,
+	     "How it is told to abort a transfer: in plain, or with Telnet's urgent interrupt before it."),
 	BOOL(SECTION_SERVER, "escape_iac", struct server_config, escape_iac, "no",
 	     "Double the byte 0xFF in commands, for a server that speaks Telnet there."),
 	WORD(SECTION_SERVER, "tls", enum server_tls, struct server_config, tls.mode, "none", server_tls_words,

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import select
 import shutil
 import socket
 import threading
@@ -552,3 +553,84 @@ def test_reset_of_the_clients_listener_does_not_harm_the_session(pair):
         reset(data())
     client.expect(426)
     assert_still_in_step(server, client)
+
+
+def test_active_data_come_from_the_configured_port_again_and_again(sallyport):
+    source = free_port("127.0.0.5")
+    with RudeServer(files={b"good": CONTENT}) as server:
+        front = sallyport(server, listen="127.0.0.5", listener={"active_source_port": source})
+        with RudeClient(front.host, front.port).logon() as client:
+            for way in ("PORT", "EPRT") * 3:
+                with listen(V4) as listener:
+                    client.ask(port_command(way, listener), 200)
+                    client.ask("RETR good", 150)
+                    listener.settimeout(10)
+                    data, address = listener.accept()
+                    with data:
+                        assert address == ("127.0.0.5", source)
+                        assert drain(data) == (CONTENT, FIN)
+                    client.expect(226)
+
+
+# ------------------------------------------------------------------------------------------------ ABOR
+
+
+def until_abor(session, _):
+    """RETR: some bytes, then nothing until urgent or other bytes come; keeps what they were."""
+    session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    session.say("150 Here it comes")
+    data = session.open_data()
+    data.sendall(b"some")
+    _, _, urgent = select.select([], [], [session.sock], 0.5 if session.server.table["abor form"] == "plain" else 10)
+    session.server.urgent = bool(urgent)
+    session.server.line = session.next_command()
+    reset(data)
+    session.say("426 Aborted")
+    session.say("226 ABOR done")
+
+
+@pytest.mark.parametrize("form, line", [("plain", b"ABOR"), ("telnet", b"\xff\xf4\xff\xf2ABOR")])
+@pytest.mark.parametrize("how", ["plain", "synch", "mark only", "urgent"])
+def test_abor_reaches_the_server_in_the_form_it_understands(how, form, line, pair):
+    """Whatever form the client uses."""
+    server, _, client = pair({"RETR": [until_abor, lambda s, a: s.server.on_retr(s, a)]}, server={"abor": form})
+    server.table["abor form"] = form
+    with arranged(client, "PASV") as data:
+        client.ask("RETR file", 150)
+        assert data().recv(4, socket.MSG_WAITALL) == b"some"
+        if how == "synch":
+            client.sock.send(b"\xff\xf4\xff", socket.MSG_OOB)
+            client.send(b"\xf2ABOR\r\n")
+        elif how == "mark only":
+            client.send(b"\xff\xf4\xff\xf2ABOR\r\n")
+        elif how == "urgent":
+            client.sock.send(b"ABOR\r\n", socket.MSG_OOB)
+        else:
+            client.say("ABOR")
+        client.expect(426)
+        client.expect(226)
+    assert (server.line, server.urgent) == (line, form == "telnet")
+    assert_still_in_step(server, client)
+
+
+@pytest.mark.parametrize("kind", ["vsftpd", "proftpd", "pyftpdlib"])
+def test_real_server_is_aborted_by_telnets_interrupt(kind, fleet, sallyport):
+    """Pure-FTPd is not among them: it never answers a transfer command that was interrupted so."""
+    server = fleet(kind)
+    folder = f"a{os.urandom(4).hex()}"
+    server.fresh_folder(folder)
+    os.truncate(server.put(f"{folder}/big", b""), 1 << 30)
+    server.put(f"{folder}/good", CONTENT)
+    front = sallyport(server, server={"abor": "telnet"})
+    with RudeClient(front.host, front.port).logon(server.user, server.password) as client:
+        client.ask("TYPE I", 200)
+        with arranged(client, "EPSV") as data:
+            client.ask(f"RETR {folder}/big", 150, 125)
+            data().recv(1000)
+            client.say("ABOR")
+            reply = client.expect(150, 426, 225, 226)
+            while reply.code not in (225, 226):
+                reply = client.expect(426, 225, 226)
+        client.ask("PWD", 257)
+        assert download(client, "PASV", f"RETR {folder}/good") == CONTENT
+        client.quit()

@@ -170,6 +170,7 @@ START_TEST(a_minimal_file_gets_all_defaults)
 	ck_assert_str_eq(server->host, "127.0.0.1");
 	assert_address(&server->address, "127.0.0.1:21");
 	ck_assert(!server->trust_pasv_address && !server->escape_iac);
+	ck_assert_int_eq(server->abor, ABOR_PLAIN);
 	ck_assert_uint_eq(config->policies_n, 1);
 	ck_assert_str_eq(config->policies[0].name, "default");
 	ck_assert_mem_eq(&config->policies[0].timeouts, &defaults, sizeof(defaults));
@@ -209,6 +210,7 @@ START_TEST(every_key_reaches_its_field)
 	ck_assert_str_eq(listener->greeting, "Welcome, \"friend\".");
 	assert_address(&listener->passive_address, "203.0.113.10:0");
 	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 2);
+	ck_assert_uint_eq(listener->active_source_port, 20);
 	ck_assert_int_eq(config->listeners[0].passive_address_for[0].address.family, AF_UNSPEC);
 	ck_assert_uint_eq(config->listeners[0].passive_address_for[0].network.bits, 8);
 	ck_assert_uint_eq(ntohl(config->listeners[0].passive_address_for[1].address.in.sin_addr.s_addr), 0xc0a80005u);
@@ -240,6 +242,7 @@ START_TEST(every_key_of_pools_and_servers_reaches_its_field)
 	ck_assert_uint_eq(s[0].max_sessions, 50);
 	ck_assert_int_eq(s[0].data, DATA_PASV);
 	ck_assert(s[0].trust_pasv_address && s[0].escape_iac);
+	ck_assert_int_eq(s[0].abor, ABOR_TELNET);
 	ck_assert_str_eq(s[1].host, "FTP2.example.net");
 	ck_assert_uint_eq(s[1].port, 21);
 	ck_assert_int_eq(s[1].address.family, AF_UNSPEC);
