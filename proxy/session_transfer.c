@@ -623,14 +623,25 @@ static void on_side(void *owner, enum side side, int error)
 	session_settle(s);
 }
 
-/* Whether the client's control connection has ended: then a FIN on its data connection proves nothing. */
-static bool client_is_gone(const struct session *s)
+/*
+ * Whether the client's control connection has ended, or an ABOR that has not
+ * been read yet waits there: then a FIN on its data connection proves nothing.
+ */
+static bool client_breaks_off(const struct session *s)
 {
-	char byte;
+	char bytes[64];
+	struct span waiting;
+	ssize_t n;
 
 	if (s->client_eof)
 		return true;
-	return recv(s->client.stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+	n = recv(s->client.stream.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+	if (n <= 0)
+		return n == 0;
+	waiting = span_from(bytes, (size_t)n);
+	while (waiting.n > 0 && (unsigned char)waiting.p[0] >= 0xf0) /* Telnet's IAC, IP, DM */
+		waiting = span_from(waiting.p + 1, waiting.n - 1);
+	return !stream_is_tls(&s->client.stream) && span_starts_nocase(waiting, "ABOR\r");
 }
 
 static void on_relay(void *owner, enum relay_state how)
@@ -640,7 +651,7 @@ static void on_relay(void *owner, enum relay_state how)
 
 	switch (how) {
 	case RELAY_COMPLETE:
-		if (t->direction == TRANSFER_UP && client_is_gone(s))
+		if (t->direction == TRANSFER_UP && client_breaks_off(s))
 			data_ended(s, DATA_SOURCE_FAILED);
 		else
 			data_ended(s, DATA_COMPLETE);
