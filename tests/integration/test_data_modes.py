@@ -210,7 +210,8 @@ FAILURES = {"before": say, "connected": fail_after_connect, "after_150": fail_af
 @pytest.mark.parametrize("when", FAILURES)
 @pytest.mark.parametrize("verb", ["RETR", "STOR"])
 def test_transfer_that_fails_ten_times_leaves_the_session_in_step(verb, when, mode, way, pair):
-    fails = [FAILURES[when](text) for text in ("550 No such file", "450 Busy", "553 Not that name", "425 No", "452 Full")]
+    texts = ("550 No such file", "450 Busy", "553 Not that name", "425 No", "452 Full")
+    fails = [FAILURES[when](text) for text in texts]
     normal = lambda s, a: getattr(s.server, f"on_{verb.lower()}")(s, a)  # noqa: E731
     server, front, client = pair({verb: fails * 2 + [normal]}, server={"data": mode})
     for number in range(10):
@@ -494,8 +495,9 @@ def test_mode_other_than_stream_is_refused(mode, code, pair):
     assert_still_in_step(server, client)
 
 
-@pytest.mark.parametrize("command", ["STRU F", "STRU R", "TYPE A", "TYPE A N", "TYPE I", "TYPE L 8", "TYPE E", "SMNT /mnt",
-                                     "ALLO 1000", "ALLO 1000 R 80"])
+@pytest.mark.parametrize("command", [
+    "STRU F", "STRU R", "TYPE A", "TYPE A N", "TYPE I", "TYPE L 8", "TYPE E", "SMNT /mnt", "ALLO 1", "ALLO 1 R 80",
+])
 def test_parameters_of_a_transfer_are_the_servers_business(command, pair):
     server, _, client = pair({"SMNT": "250 Mounted"})
     client.ask(command, 200, 250)
@@ -547,7 +549,8 @@ def test_rest_applies_to_the_transfer_behind_it_whatever_its_kind(pair):
 
 def test_reset_of_the_clients_listener_does_not_harm_the_session(pair):
     """It accepts our connection and breaks it at once."""
-    server, _, client = pair({"RETR": [lambda s, a: send_content(s, b"x" * 10_000_000), lambda s, a: s.server.on_retr(s, a)]})
+    big = lambda s, a: send_content(s, b"x" * 10_000_000)  # noqa: E731
+    server, _, client = pair({"RETR": [big, lambda s, a: s.server.on_retr(s, a)]})
     with arranged(client, "PORT") as data:
         client.ask("RETR file", 150)
         reset(data())
