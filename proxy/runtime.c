@@ -18,6 +18,7 @@
 #include "sallyport/fd_registry.h"
 #include "sallyport/listener.h"
 #include "sallyport/reaper.h"
+#include "sallyport/runtime_ports.h"
 #include "sallyport/worker.h"
 
 #define EVENT_QUEUE_CAPACITY 8192
@@ -49,6 +50,7 @@ struct runtime {
 	const struct ledger **farewells;
 	struct named_ledger *ledgers;
 	size_t ledgers_n;
+	struct runtime_ports ports;
 	struct reaper *reaper;
 	struct auditor *auditor;
 	struct admin *admin;
@@ -290,7 +292,7 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 		if (rt->counters[i] == NULL || rt->mailboxes[i] == NULL)
 			return false;
 	}
-	return attach_ledgers(rt, rt->config);
+	return attach_ledgers(rt, rt->config) && runtime_ports_attach(&rt->ports, rt->config);
 }
 
 static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
@@ -531,7 +533,7 @@ void runtime_reload(struct runtime *rt)
 	keep_fixed(rt, new);
 	set_error(error, "out of memory", "");
 	if (!probe_binds(new, rt->config, error) || !attach_ledgers(rt, new) ||
-	    !send_updates(rt, new, error)) {
+	    !runtime_ports_attach(&rt->ports, new) || !send_updates(rt, new, error)) {
 		emit_text(rt, EVENT_CONFIG_REFUSED, error);
 		config_unref(&new);
 		return;
@@ -630,6 +632,7 @@ void runtime_free(struct runtime **runtime)
 	for (size_t i = 0; i < rt->ledgers_n; i++)
 		pool_ledger_free(&rt->ledgers[i].ledger);
 	free(rt->ledgers);
+	runtime_ports_fini(&rt->ports);
 	config_unref(&rt->config);
 	fd_registry_fini();
 	free(rt);

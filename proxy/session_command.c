@@ -260,6 +260,16 @@ static void take_host(struct session *s, struct span host)
 	session_reply(s, 220, "Host accepted.");
 }
 
+/*
+ * In blocks or compressed (RFC 959 section 3.4) the end of a file is not the
+ * end of its data connection, which stays open for the next one; here the end
+ * of the connection is what tells a whole file from a part of it.
+ */
+static bool is_stream_mode(struct span mode)
+{
+	return span_eq_nocase(mode, span_of("S"));
+}
+
 /* --- the actions -------------------------------------------------------------------- */
 
 static void forward(struct session *s, const struct command *command, struct span line)
@@ -342,7 +352,10 @@ static void act(struct session *s, const struct command *command, struct span li
 	case VERB_ACTION_REST:
 		break;
 	}
-	forward(s, command, line);
+	if (command->verb == VERB_MODE && !is_stream_mode(command->argument))
+		bad(s, 504, "Only MODE S is supported here.");
+	else
+		forward(s, command, line);
 }
 
 void command_line(struct session *s, enum queued kind, struct span line)

@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 
 #include "sallyport/ftp_address.h"
+#include "sallyport/translate.h"
 #include "session_private.h"
 
 /* Ways to arrange the server's side, in the order in which `auto` tries them. */
@@ -228,6 +229,18 @@ static const struct netaddr *server_local(struct session *s)
 	return &s->server_local;
 }
 
+/* `data = client`: the client's own way, or its extended form where only that can name the address. */
+static unsigned method_of_client(const struct session *s, enum verb verb)
+{
+	bool ipv6 = s->info.server.family == AF_INET6;
+
+	if (verb == VERB_EPSV || (verb == VERB_PASV && ipv6))
+		return METHOD_BIT(METHOD_EPSV);
+	if (verb == VERB_PASV)
+		return METHOD_BIT(METHOD_PASV);
+	return verb == VERB_EPRT || ipv6 ? METHOD_BIT(METHOD_EPRT) : METHOD_BIT(METHOD_PORT);
+}
+
 static unsigned methods_of_server(struct session *s, enum verb client_verb)
 {
 	unsigned lessons;
@@ -243,11 +256,7 @@ static unsigned methods_of_server(struct session *s, enum verb client_verb)
 	case DATA_PORT:
 		return METHOD_BIT(METHOD_PORT);
 	case DATA_CLIENT:
-		for (unsigned m = 0; m < METHOD_COUNT; m++) {
-			if (method_verbs[m] == client_verb)
-				return METHOD_BIT(m);
-		}
-		break;
+		return method_of_client(s, client_verb);
 	case DATA_AUTO:
 		break;
 	}
@@ -269,13 +278,12 @@ static bool offer_port(struct session *s, enum method method)
 {
 	const struct data_source local = { *server_local(s), s->server_config->transparent };
 	const struct data_peers peers = { .peer = s->info.server };
-	const struct port_range any = { 0, 0 };
 	char address[FTP_ADDRESS_TEXT_MAX];
 	char line[FTP_ADDRESS_TEXT_MAX + 8];
 	struct netaddr bound;
 	size_t n;
 
-	if (data_listen(s->transfer->data, SIDE_SERVER, &local, any, &peers, &bound) != 0)
+	if (data_listen(s->transfer->data, SIDE_SERVER, &local, NULL, &peers, &bound) != 0)
 		return false;
 	n = method == METHOD_PORT ? ftp_address_write_port(address, &bound)
 				  : ftp_address_write_eprt(address, &bound);
@@ -361,7 +369,7 @@ static void answer_passive(struct session *s)
 	char text[FTP_ADDRESS_TEXT_MAX];
 	struct netaddr announced;
 	struct netaddr bound;
-	int result = data_listen(t->data, SIDE_CLIENT, &local, s->listener->passive_ports, &peers, &bound);
+	int result = data_listen(t->data, SIDE_CLIENT, &local, s->listener->ports, &peers, &bound);
 
 	if (result != 0) {
 		if (result == -EADDRINUSE)
@@ -515,7 +523,7 @@ static void dial_client(struct session *s)
 	if (t->data->sides[SIDE_CLIENT].state != DATA_ARRANGED)
 		return;
 	if (source.address.family == t->client_target.family)
-		netaddr_set_port(&source.address, 0);
+		netaddr_set_port(&source.address, (uint16_t)s->listener->active_source_port);
 	else
 		source.address = (struct netaddr){ .family = AF_UNSPEC };
 	s->facts.data_dialled_ms = s->loop->now_ms;
@@ -565,13 +573,24 @@ static bool is_the_clients(const struct session *s)
 	       tls_same_certificate(data, &s->client.stream);
 }
 
-static void side_failed(struct session *s, enum side side)
+/* The operator's mistake, not the client's: both are told so. */
+static void source_port_denied(struct session *s)
+{
+	log_write(s->loop->events, LEVEL_ERROR,
+		  "listener %s: active_source_port %u is not permitted (CAP_NET_BIND_SERVICE)",
+		  s->listener->name, s->listener->active_source_port);
+	data_ended(s, DATA_LOCAL_ERROR);
+}
+
+static void side_failed(struct session *s, enum side side, int error)
 {
 	const struct data_side *d = &s->transfer->data->sides[side];
 
 	/* A server that refuses its own port says why in its reply: it is waited for. */
 	if (d->tls_failed)
 		data_ended(s, side == SIDE_CLIENT ? DATA_TLS_CLIENT : DATA_TLS_SERVER);
+	else if (side == SIDE_CLIENT && error == EACCES)
+		source_port_denied(s);
 	else if (side == SIDE_CLIENT)
 		data_ended(s, DATA_CLIENT_NO_SHOW);
 	transfer_check(s);
@@ -608,20 +627,31 @@ static void on_side(void *owner, enum side side, int error)
 			else
 				run_relay(s);
 		} else {
-			side_failed(s, side);
+			side_failed(s, side, error);
 		}
 	}
 	session_settle(s);
 }
 
-/* Whether the client's control connection has ended: then a FIN on its data connection proves nothing. */
-static bool client_is_gone(const struct session *s)
+/*
+ * Whether the client's control connection has ended, or an ABOR that has not
+ * been read yet waits there: then a FIN on its data connection proves nothing.
+ */
+static bool client_breaks_off(const struct session *s)
 {
-	char byte;
+	char bytes[64];
+	struct span waiting;
+	ssize_t n;
 
 	if (s->client_eof)
 		return true;
-	return recv(s->client.stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+	n = recv(s->client.stream.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+	if (n <= 0)
+		return n == 0;
+	waiting = span_from(bytes, (size_t)n);
+	while (waiting.n > 0 && (unsigned char)waiting.p[0] >= 0xf0) /* Telnet's IAC, IP, DM */
+		waiting = span_from(waiting.p + 1, waiting.n - 1);
+	return !stream_is_tls(&s->client.stream) && span_starts_nocase(waiting, "ABOR\r");
 }
 
 static void on_relay(void *owner, enum relay_state how)
@@ -631,7 +661,7 @@ static void on_relay(void *owner, enum relay_state how)
 
 	switch (how) {
 	case RELAY_COMPLETE:
-		if (t->direction == TRANSFER_UP && client_is_gone(s))
+		if (t->direction == TRANSFER_UP && client_breaks_off(s))
 			data_ended(s, DATA_SOURCE_FAILED);
 		else
 			data_ended(s, DATA_COMPLETE);
@@ -666,6 +696,15 @@ static void on_progress(void *owner, bool tick)
 static const struct data_ops data_ops = { on_side, on_relay, on_progress };
 
 /* --- the end ------------------------------------------------------------------------- */
+
+/* STOU: the log names the file as the server does, not as the client wished (RFC 1123 section 4.1.2.9). */
+static void note_unique_name(struct transfer *t, const struct reply *reply)
+{
+	struct span name = translate_stou_name(reply->text);
+
+	if (t->verb == VERB_STOU && name.n > 0)
+		(void)span_copy(t->path, sizeof(t->path), name);
+}
 
 static bool keep_final(struct session *s, const struct reply *reply)
 {
@@ -780,6 +819,8 @@ void transfer_on_reply(struct session *s, const struct reply *reply)
 	}
 	s->facts.command_sent_ms = 0;
 	s->facts.slow_command_ms = 0;
+	if (!reply_is_negative(reply->code))
+		note_unique_name(t, reply);
 	if (reply_is_preliminary(reply->code)) {
 		if (!t->answered)
 			session_to_client(s, reply->raw);
@@ -796,6 +837,29 @@ void transfer_on_reply(struct session *s, const struct reply *reply)
 		transfer_check(s);
 }
 
+/*
+ * Tells the server to abort. Telnet's form (RFC 959 section 4.1.3) interrupts
+ * one that looks at nothing but urgent data while it sends; where other bytes
+ * wait before it, or under TLS, nothing can be urgent.
+ */
+static void tell_abor(struct session *s)
+{
+	static const char line[] = "\xff\xf4\xff\xf2" "ABOR\r\n";
+	/* As every client does it: urgent is the byte before the mark, which servers may lose. */
+	const size_t synch = 3;
+	size_t from = 4;
+
+	if (s->server_config->abor == ABOR_TELNET && !stream_is_tls(&s->server.stream) &&
+	    control_pending(&s->server).n == 0) {
+		ssize_t sent = send(s->server.stream.fd, line, synch, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (sent > 0)
+			from = (size_t)sent;
+	}
+	if (!control_send(&s->server, span_from(line + from, sizeof(line) - 1 - from)))
+		s->no_memory = true;
+}
+
 void transfer_abor(struct session *s)
 {
 	struct transfer *t = s->transfer;
@@ -804,8 +868,7 @@ void transfer_abor(struct session *s)
 	if (t->abor_sent)
 		return;
 	t->abor_sent = true;
-	if (!control_send(&s->server, span_of("ABOR\r\n")))
-		s->no_memory = true;
+	tell_abor(s);
 	if (!t->ended)
 		data_ended(s, DATA_ABORTED);
 	transfer_check(s);
@@ -861,8 +924,7 @@ void transfer_on_clock(struct session *s, enum clock_id clock)
 		return;
 	}
 	if (clock == CLOCK_STALL) {
-		if (!control_send(&s->server, span_of("ABOR\r\n")))
-			s->no_memory = true;
+		tell_abor(s);
 		t->abor_sent = true;
 		fail_now(s, DATA_STALLED);
 	} else if (clock == CLOCK_FINAL_REPLY) {

@@ -13,6 +13,7 @@
 #include "sallyport/netaddr.h"
 #include "sallyport/policy.h"
 #include "sallyport/pool_ledger.h"
+#include "sallyport/port_ledger.h"
 #include "sallyport/route.h"
 #include "sallyport/tls.h"
 
@@ -72,9 +73,18 @@ enum server_proxy { SERVER_PROXY_NONE, SERVER_PROXY_V1, SERVER_PROXY_V2 };
 /* How we make data connections with a server. */
 enum data_mode { DATA_AUTO, DATA_EPSV, DATA_PASV, DATA_PORT, DATA_EPRT, DATA_CLIENT };
 
+/* How an ABOR in a transfer is said. TELNET: behind an Interrupt Process and an urgent Data Mark (RFC 959 section 4.1.3). */
+enum abor_form { ABOR_PLAIN, ABOR_TELNET };
+
 struct port_range {
 	uint16_t first; /* 0: any port the kernel gives */
 	uint16_t last;
+};
+
+/* What clients of a network are told in replies to PASV. */
+struct address_for {
+	struct netblock network;
+	struct netaddr address; /* AF_UNSPEC: the address the client reached us by */
 };
 
 struct listener_config {
@@ -84,7 +94,11 @@ struct listener_config {
 	char *greeting;			/* text of the 220 */
 	struct netaddr passive_address; /* AF_UNSPEC: the address the client reached us by */
 	bool passive_by_proxy;		/* with it AF_UNSPEC: the one that the PROXY header names */
+	struct address_for *passive_address_for; /* the first whose network has the client goes before it */
+	size_t passive_address_for_n;
 	struct port_range passive_ports;
+	struct port_ledger *ports;	/* of that range, NULL: any; runtime state, attached like a pool's; not owned */
+	unsigned active_source_port;	/* our port when we connect to a client (PORT, EPRT); 0: any */
 	bool proxy_protocol;		/* clients come through a balancer that sends PROXY headers */
 	struct netblock *proxy_trusted;	/* who may send them */
 	size_t proxy_trusted_n;
@@ -106,6 +120,7 @@ struct server_config {
 	uint32_t max_sessions;	/* 0: no limit */
 	enum data_mode data;
 	bool trust_pasv_address; /* connect where its 227 says, even to another host */
+	enum abor_form abor;
 	bool escape_iac;	/* double 0xFF in commands (Telnet) */
 	enum server_proxy proxy_protocol;
 	bool proxy_protocol_data; /* on the data connections that we dial, too */

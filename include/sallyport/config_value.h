@@ -29,6 +29,7 @@
 	KIND(SYSLOG, false, "struct log_config: syslog, syslog_facility", "no | yes | facility")   \
 	KIND(LISTEN, true, "struct netaddr[]", "address list")                                     \
 	KIND(NETWORKS, true, "struct netblock[]", "network list")                                  \
+	KIND(ADDRESSES_FOR, true, "struct address_for[]", "network=address list")                  \
 	KIND(TIMES, true, "struct route_window[]", "time list")                                    \
 	KIND(PATTERNS, true, "char *[], NULL-terminated", "pattern list")                          \
 	KIND(NAMES, true, "char *[], NULL-terminated, names of sections", "name list")             \

@@ -31,6 +31,8 @@ enum config_parsed config_listen_add(const char *text, struct netaddr **v, size_
 				     struct config_why *why);
 enum config_parsed config_networks_add(const char *text, struct netblock **v, size_t *n,
 				       struct config_why *why);
+enum config_parsed config_addresses_for_add(const char *text, struct address_for **v, size_t *n,
+					    struct config_why *why);
 enum config_parsed config_times_add(const char *text, struct route_window **v, size_t *n,
 				    struct config_why *why);
 enum config_parsed config_patterns_add(const char *text, char ***v, size_t *n,

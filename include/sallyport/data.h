@@ -14,6 +14,7 @@
 #include "sallyport/connect.h"
 #include "sallyport/loop.h"
 #include "sallyport/netaddr.h"
+#include "sallyport/port_ledger.h"
 #include "sallyport/proxy_reader.h"
 #include "sallyport/relay.h"
 #include "sallyport/stream.h"
@@ -70,6 +71,8 @@ struct data_side {
 	enum side side;
 	enum data_state state;
 	int listen_fd;		/* -1: none */
+	struct port_ledger *ports; /* where the listener's port came from; NULL: the kernel */
+	uint16_t listen_port;	/* to be given back to it */
 	struct event on_accept;
 	struct data_peers peers; /* who may connect */
 	struct netaddr target;	/* whom we dial */
@@ -99,12 +102,13 @@ struct data *data_new(struct loop *loop, struct ledger *ledger, struct session_i
 void data_free(struct data **data);
 
 /*
- * Opens a listener on `local` (its port is ignored) with a port of `range`,
- * chosen at random; *bound gets address and port. 0, -EADDRINUSE when no port
- * of the range is free, or another -errno. What the side had before is closed.
+ * Opens a listener on `local` (its port is ignored) with a port out of `ports`
+ * (NULL: any that the kernel gives), which gets it back when the listener is
+ * closed; *bound gets address and port. 0, -EADDRINUSE when no port is free, or
+ * another -errno. What the side had before is closed.
  */
 SP_MUSTCHECK int data_listen(struct data *data, enum side side, const struct data_source *local,
-			     struct port_range range, const struct data_peers *peers, struct netaddr *bound);
+			     struct port_ledger *ports, const struct data_peers *peers, struct netaddr *bound);
 
 /* Notes whom to dial; data_dial() does it. What the side had before is closed. */
 void data_arrange(struct data *data, enum side side, const struct netaddr *target);

@@ -13,6 +13,8 @@
 #include "sallyport/event.h"
 #include "sallyport/ledger.h"
 #include "sallyport/mailbox.h"
+#include "sallyport/policy.h"
+#include "sallyport/port_ledger.h"
 #include "sallyport/reaper.h"
 #include "sallyport/session_table.h"
 #include "sallyport/sink.h"
@@ -52,6 +54,15 @@ struct lock_summary {
 	size_t longest_lock;	/* number of the one */
 };
 
+/* A listener's passive ports. */
+struct passive_ports_metric {
+	char listener[NAME_MAX_LEN];
+	struct port_ledger_stats stats;
+};
+
+/* Listeners that are shown one by one. */
+#define PASSIVE_METRICS_MAX 24
+
 struct metrics {
 	int64_t uptime_ms;
 	struct counter_sums sums;
@@ -66,6 +77,8 @@ struct metrics {
 	size_t sinks_n;
 	struct reaper_stats reaper;
 	struct lock_summary locks;	  /* of the session table's shards */
+	struct passive_ports_metric passive[PASSIVE_METRICS_MAX];
+	size_t passive_n;
 	size_t orphans;			  /* findings of the last audit */
 	uint64_t orphans_ever;
 	uint64_t audits;
@@ -93,7 +106,7 @@ struct metric_sample {
 };
 
 /* More than there are; see the assertion in metrics.c. */
-#define METRIC_SAMPLES_MAX 192
+#define METRIC_SAMPLES_MAX 272
 
 /*
  * All of it as a flat list, members of a family side by side. Texts are static

@@ -21,4 +21,11 @@
  */
 size_t translate_feat(char *to, size_t size, struct span server, bool tls);
 
+/*
+ * The file's name in a reply to STOU: behind "FILE: " (RFC 1123 section
+ * 4.1.2.9) or in "(unique file name:NAME)". Empty: the text names none. `text`
+ * is the reply's text without its code.
+ */
+struct span translate_stou_name(struct span text);
+
 #endif

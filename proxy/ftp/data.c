@@ -12,8 +12,6 @@
 
 #include "sallyport/fd_registry.h"
 
-/* Ports tried at random before the range is walked from end to end. */
-#define RANDOM_TRIES 16
 #define PROGRESS_MS  1000
 /* How long an orderly end under TLS may take to reach a slow peer. */
 #define TLS_CLOSE_MS 120000
@@ -60,6 +58,10 @@ static void close_listener(struct data_side *side)
 	close(side->listen_fd);
 	side->listen_fd = -1;
 	ledger_sub(side->data->ledger, LEDGER_LISTENER_FD);
+	/* A connection that was accepted may keep the number; a new listener can share it. */
+	if (side->ports != NULL)
+		port_ledger_give(side->ports, side->listen_port);
+	side->ports = NULL;
 }
 
 /* Everything of the side but an open stream. */
@@ -271,30 +273,26 @@ static int listen_on(const struct data_source *local, uint16_t port)
 	return -error;
 }
 
-static int listen_in_range(struct loop *loop, const struct data_source *local, struct port_range range,
+/*
+ * A listener on a port that the ledger gives. One that somebody outside of it
+ * has goes back and counts as used just now, so that each is tried once at most.
+ */
+static int listen_in_range(struct loop *loop, const struct data_source *local, struct port_ledger *ports,
 			   uint16_t *port)
 {
-	unsigned size = (unsigned)range.last - range.first + 1u;
-	unsigned start;
+	struct port_ledger_stats stats;
 
-	if (range.first == 0) {
-		*port = 0;
-		return listen_on(local, 0);
-	}
-	for (unsigned i = 0; i < RANDOM_TRIES; i++) {
+	port_ledger_stats(ports, &stats);
+	for (unsigned tries = 0; tries < stats.size; tries++) {
 		int fd;
 
-		*port = (uint16_t)(range.first + loop_random(loop) % size);
+		*port = port_ledger_take(ports, loop_random(loop));
+		if (*port == 0)
+			return -EADDRINUSE;
 		fd = listen_on(local, *port);
-		if (fd != -EADDRINUSE)
+		if (fd >= 0)
 			return fd;
-	}
-	start = (unsigned)(loop_random(loop) % size);
-	for (unsigned i = 0; i < size; i++) {
-		int fd;
-
-		*port = (uint16_t)(range.first + (start + i) % size);
-		fd = listen_on(local, *port);
+		port_ledger_give(ports, *port);
 		if (fd != -EADDRINUSE)
 			return fd;
 	}
@@ -309,40 +307,43 @@ static void side_reset(struct data *data, enum side which)
 	data->sides[which].tls_failed = false;
 }
 
-int data_listen(struct data *data, enum side which, const struct data_source *local, struct port_range range,
+/* Address and port of the listener: 0 or -errno. */
+static int listener_address(int fd, const struct netaddr *local, uint16_t port, struct netaddr *bound)
+{
+	socklen_t n = sizeof(*bound);
+
+	*bound = *local;
+	netaddr_set_port(bound, port);
+	return port == 0 && getsockname(fd, &bound->sa, &n) != 0 ? -errno : 0;
+}
+
+int data_listen(struct data *data, enum side which, const struct data_source *local, struct port_ledger *ports,
 		const struct data_peers *peers, struct netaddr *bound)
 {
 	struct data_side *side = &data->sides[which];
-	uint16_t port;
+	uint16_t port = 0;
+	int result;
 	int fd;
 
 	side_reset(data, which);
-	fd = listen_in_range(data->loop, local, range, &port);
+	fd = ports != NULL ? listen_in_range(data->loop, local, ports, &port) : listen_on(local, 0);
 	if (fd < 0)
 		return fd;
-	*bound = local->address;
-	netaddr_set_port(bound, port);
-	if (port == 0) {
-		socklen_t n = sizeof(*bound);
-
-		if (getsockname(fd, &bound->sa, &n) != 0) {
-			int error = errno;
-
-			close(fd);
-			return -error;
-		}
-	}
 	side->listen_fd = fd;
+	side->ports = ports;
+	side->listen_port = port;
 	ledger_add(data->ledger, LEDGER_LISTENER_FD);
 	fd_registry_note(fd, data->id, LEDGER_LISTENER_FD, SP_HERE);
+	event_assign(&side->on_accept, data->loop->base, fd, EV_READ | EV_PERSIST, on_accept, side);
+	result = listener_address(fd, &local->address, port, bound);
+	if (result == 0 && event_add(&side->on_accept, NULL) != 0)
+		result = -ENOMEM;
+	if (result != 0) {
+		close_listener(side);
+		return result;
+	}
 	side->peers = *peers;
 	side->state = DATA_LISTENING;
-	event_assign(&side->on_accept, data->loop->base, fd, EV_READ | EV_PERSIST, on_accept, side);
-	if (event_add(&side->on_accept, NULL) != 0) {
-		close_listener(side);
-		side->state = DATA_IDLE;
-		return -ENOMEM;
-	}
 	return 0;
 }
 

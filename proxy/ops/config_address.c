@@ -21,19 +21,14 @@ static bool is_multicast(const struct netaddr *a)
 	return IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr);
 }
 
-enum config_parsed config_passive_parse(const char *text, struct listener_config *listener,
-                                        struct config_why *why)
+/* An IPv4 address that a reply to PASV can name; `words`: what may stand for one. */
+static enum config_parsed parse_announced(const char *text, const char *words, struct netaddr *field,
+                                          struct config_why *why)
 {
 	struct netaddr a;
 
-	listener->passive_by_proxy = strcmp(text, "proxy") == 0;
-	if (listener->passive_by_proxy || strcmp(text, "auto") == 0) {
-		listener->passive_address = (struct netaddr){ .family = AF_UNSPEC };
-		return CONFIG_PARSED;
-	}
 	if (!netaddr_parse(&a, span_of(text), 0))
-		return config_wrong(why,
-		                    "is neither an IPv4 address (like 192.0.2.1) nor auto nor proxy");
+		return config_wrong(why, "is neither an IPv4 address (like 192.0.2.1) nor %s", words);
 	if (a.family == AF_INET6)
 		return config_wrong(why, "is an IPv6 address, which a reply to PASV cannot name "
 		                         "(and a reply to EPSV need not)");
@@ -41,8 +36,19 @@ enum config_parsed config_passive_parse(const char *text, struct listener_config
 		return config_wrong(why, "has a port, which does not belong here");
 	if (netaddr_is_any(&a) || is_multicast(&a))
 		return config_wrong(why, "is not the address of a host");
-	listener->passive_address = a;
+	*field = a;
 	return CONFIG_PARSED;
+}
+
+enum config_parsed config_passive_parse(const char *text, struct listener_config *listener,
+                                        struct config_why *why)
+{
+	listener->passive_by_proxy = strcmp(text, "proxy") == 0;
+	if (listener->passive_by_proxy || strcmp(text, "auto") == 0) {
+		listener->passive_address = (struct netaddr){ .family = AF_UNSPEC };
+		return CONFIG_PARSED;
+	}
+	return parse_announced(text, "auto nor proxy", &listener->passive_address, why);
 }
 
 enum config_parsed config_host_parse(const char *text, struct netaddr *field, struct config_why *why)
@@ -201,6 +207,34 @@ enum config_parsed config_networks_add(const char *text, struct netblock **v, si
 	if (grown == NULL)
 		return CONFIG_NO_MEMORY;
 	grown[*n] = net;
+	*v = grown;
+	(*n)++;
+	return CONFIG_PARSED;
+}
+
+enum config_parsed config_addresses_for_add(const char *text, struct address_for **v, size_t *n,
+                                            struct config_why *why)
+{
+	const char *equals = strchr(text, '=');
+	struct address_for entry = { 0 };
+	char network[NETADDR_TEXT_MAX + 4];
+	struct address_for *grown;
+	enum config_parsed parsed;
+
+	if (equals == NULL ||
+	    !span_copy(network, sizeof(network), span_from(text, (size_t)(equals - text))))
+		return config_wrong(why, "is not a network and an address (like 10.0.0.0/8=10.0.0.5)");
+	if (!netblock_parse(&entry.network, span_of(network)))
+		return wrong_network(network, why);
+	parsed = strcmp(equals + 1, "auto") == 0
+		     ? CONFIG_PARSED
+		     : parse_announced(equals + 1, "auto", &entry.address, why);
+	if (parsed != CONFIG_PARSED)
+		return parsed;
+	grown = realloc(*v, (*n + 1) * sizeof(*grown));
+	if (grown == NULL)
+		return CONFIG_NO_MEMORY;
+	grown[*n] = entry;
 	*v = grown;
 	(*n)++;
 	return CONFIG_PARSED;

@@ -157,32 +157,65 @@ static void check_ranges(struct config_build *build)
 	}
 }
 
-/* A client on the Internet that is told an address that is not on it. */
-static void check_announced(struct config_build *build)
+/* A bind that clients of the Internet may arrive at, best one that is theirs alone; NULL: none. */
+static const struct netaddr *open_bind(const struct listener_config *listener)
 {
-	const struct config *config = build->config;
+	const struct netaddr *any = NULL;
+
+	for (size_t b = 0; b < listener->binds_n; b++) {
+		const struct netaddr *bind = &listener->binds[b];
+
+		if (netaddr_is_any(bind))
+			any = bind->family == AF_INET ? bind : any;
+		else if (!netaddr_is_private(bind))
+			return bind;
+	}
+	return any;
+}
+
+/* A client on the Internet that is told an address that is not on it. */
+static void check_announced(struct config_build *build, size_t i)
+{
+	const struct listener_config *listener = &build->config->listeners[i];
+	const struct netaddr *bind = open_bind(listener);
 	char announced[NETADDR_TEXT_MAX];
 	char text[NETADDR_TEXT_MAX];
 
-	for (size_t i = 0; i < config->listeners_n; i++) {
-		const struct listener_config *listener = &config->listeners[i];
+	if (bind == NULL || listener->passive_address.family == AF_UNSPEC ||
+	    !netaddr_is_private(&listener->passive_address))
+		return;
+	netaddr_format_host(&listener->passive_address, announced);
+	netaddr_format_host(bind, text);
+	config_warning(build->report,
+	               config_build_value_place(build, SECTION_LISTENER, i, "passive_address", 0),
+	               "passive_address",
+	               netaddr_is_any(bind)
+	                   ? "\"%s\" is a private address, but with %s clients may come from public ones"
+	                   : "\"%s\" is a private address, but %s is a public one",
+	               announced, text);
+}
 
-		if (listener->passive_address.family == AF_UNSPEC ||
-		    !netaddr_is_private(&listener->passive_address))
+/* The same for the clients of one network. */
+static void check_announced_for(struct config_build *build, size_t i)
+{
+	const struct listener_config *listener = &build->config->listeners[i];
+	char announced[NETADDR_TEXT_MAX];
+	char text[NETADDR_TEXT_MAX];
+
+	for (size_t k = 0; k < listener->passive_address_for_n; k++) {
+		const struct address_for *entry = &listener->passive_address_for[k];
+
+		if (entry->address.family == AF_UNSPEC || !netaddr_is_private(&entry->address) ||
+		    netaddr_is_private(&entry->network.base))
 			continue;
-		for (size_t b = 0; b < listener->binds_n; b++) {
-			if (netaddr_is_any(&listener->binds[b]) ||
-			    netaddr_is_private(&listener->binds[b]))
-				continue;
-			config_warning(build->report,
-			               config_build_value_place(build, SECTION_LISTENER, i,
-			                                        "passive_address", 0),
-			               "passive_address",
-			               "\"%s\" is a private address, but %s is a public one",
-			               netaddr_format_host(&listener->passive_address, announced),
-			               netaddr_format_host(&listener->binds[b], text));
-			break;
-		}
+		config_warning(build->report,
+		               config_build_value_place(build, SECTION_LISTENER, i,
+		                                        "passive_address_for", k),
+		               "passive_address_for",
+		               "\"%s\" is a private address, but the clients in %s/%u are not in a private network",
+		               netaddr_format_host(&entry->address, announced),
+		               netaddr_format_host(&entry->network.base, text),
+		               (unsigned)entry->network.bits);
 	}
 }
 
@@ -240,7 +273,10 @@ void config_check_net(struct config_build *build)
 
 	check_binds(build);
 	check_ranges(build);
-	check_announced(build);
+	for (size_t i = 0; i < config->listeners_n; i++) {
+		check_announced(build, i);
+		check_announced_for(build, i);
+	}
 	for (size_t i = 0; i < config->pools_n; i++) {
 		for (size_t j = 0; j < config->pools[i].servers_n; j++) {
 			if (config->pools[i].servers[j].host == NULL)

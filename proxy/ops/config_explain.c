@@ -113,6 +113,23 @@ static void explain_balancers(struct speaker *s, const struct listener_config *l
 	}
 }
 
+static void explain_announced(struct speaker *s, const struct listener_config *listener)
+{
+	char text[NETADDR_TEXT_MAX];
+
+	for (size_t i = 0; i < listener->passive_address_for_n; i++) {
+		const struct address_for *entry = &listener->passive_address_for[i];
+
+		ADD(s, "        clients in %s/%u are told ",
+		    netaddr_format_host(&entry->network.base, text), (unsigned)entry->network.bits);
+		if (entry->address.family == AF_UNSPEC)
+			ADD(s, "the address that they connected to");
+		else
+			ADD(s, "%s", netaddr_format_host(&entry->address, text));
+		end_line(s);
+	}
+}
+
 static void explain_listener(struct speaker *s, const struct listener_config *listener)
 {
 	const struct port_range *ports = &listener->passive_ports;
@@ -144,6 +161,11 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 		ADD(s, ", ports %u-%u (%u at the same time)", (unsigned)ports->first,
 		    (unsigned)ports->last, ports_n);
 	end_line(s);
+	explain_announced(s, listener);
+	if (listener->active_source_port != 0) {
+		ADD(s, "    active data connections: from port %u", listener->active_source_port);
+		end_line(s);
+	}
 	if (listener->strict_eol) {
 		ADD(s, "    a command line that ends in LF without CR is refused");
 		end_line(s);
@@ -230,6 +252,8 @@ static void explain_server(struct speaker *s, const struct server_config *server
 	ADD(s, "        data connections by %s", data[server->data]);
 	if (server->trust_pasv_address)
 		ADD(s, ", to whatever address its reply to PASV names");
+	if (server->abor == ABOR_TELNET)
+		ADD(s, "; a transfer is aborted by Telnet's urgent interrupt");
 	if (server->escape_iac)
 		ADD(s, "; the byte 0xFF is doubled in commands");
 	end_line(s);

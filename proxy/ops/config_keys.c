@@ -59,6 +59,11 @@ static const struct config_word data_words[] = {
 	{ "client", DATA_CLIENT },
 	{ NULL, 0 },
 };
+static const struct config_word abor_words[] = {
+	{ "plain", ABOR_PLAIN },
+	{ "telnet", ABOR_TELNET },
+	{ NULL, 0 },
+};
 static const struct config_word tls_words[] = {
 	{ "none", TLS_NONE },	      { "explicit", TLS_EXPLICIT }, { "required", TLS_REQUIRED },
 	{ "implicit", TLS_IMPLICIT }, { NULL, 0 },
@@ -161,9 +166,14 @@ const struct config_key config_keys[] = {
 	       "FTP service ready.", 400, "Text of the 220 that a client is greeted with."),
 	{ SECTION_LISTENER, "passive_address", CONFIG_KIND_PASSIVE, "auto", false, { 0, 0, NULL }, 0, 0, NULL,
 	  "IPv4 address in replies to PASV; auto: the one connected to; proxy: as the PROXY header says." },
+	LIST(SECTION_LISTENER, "passive_address_for", ADDRESSES_FOR, struct address_for, struct listener_config,
+	     passive_address_for, false, NULL,
+	     "What clients of a network are told instead, as network=address; the first match wins."),
 	{ SECTION_LISTENER, "passive_ports", CONFIG_KIND_PORTS, "any", false, { 0, 0, NULL },
 	  AT(struct port_range, struct listener_config, passive_ports), 0, NULL,
 	  "Ports for the clients' passive data connections; any: what the kernel gives." },
+	NUMBER(SECTION_LISTENER, "active_source_port", struct listener_config, active_source_port, "0", 0, UINT16_MAX,
+	       "Our port of data connections to clients that said PORT or EPRT; 0: any; 20 is the traditional one."),
 	BOOL(SECTION_LISTENER, "proxy_protocol", struct listener_config, proxy_protocol, "no",
 	     "Clients come through a balancer, which sends a PROXY header (version 1 or 2) first."),
 	LIST(SECTION_LISTENER, "proxy_trusted", NETWORKS, struct netblock, struct listener_config, proxy_trusted,
@@ -228,6 +238,8 @@ const struct config_key config_keys[] = {
 	     "How data connections with the server are made; auto: EPSV, PASV, EPRT, PORT, the first that it takes."),
 	BOOL(SECTION_SERVER, "trust_pasv_address", struct server_config, trust_pasv_address, "no",
 	     "Connect where its reply to PASV says, even when that is another host."),
+	WORD(SECTION_SERVER, "abor", enum abor_form, struct server_config, abor, "plain", abor_words,
+	     "How it is told to abort a transfer: in plain, or with Telnet's urgent interrupt before it."),
 	BOOL(SECTION_SERVER, "escape_iac", struct server_config, escape_iac, "no",
 	     "Double the byte 0xFF in commands, for a server that speaks Telnet there."),
 	WORD(SECTION_SERVER, "proxy_protocol", enum server_proxy, struct server_config, proxy_protocol, "none",

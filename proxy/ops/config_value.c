@@ -337,6 +337,8 @@ enum config_parsed config_value_parse(enum config_kind kind, const struct config
 		return config_listen_add(text, field, count, why);
 	case CONFIG_KIND_NETWORKS:
 		return config_networks_add(text, field, count, why);
+	case CONFIG_KIND_ADDRESSES_FOR:
+		return config_addresses_for_add(text, field, count, why);
 	case CONFIG_KIND_TIMES:
 		return config_times_add(text, field, count, why);
 	case CONFIG_KIND_PATTERNS:

@@ -8,6 +8,7 @@
 
 #include "sallyport/auditor.h"
 #include "sallyport/clock.h"
+#include "sallyport/config.h"
 #include "sallyport/events.h"
 
 #define PAGE 64
@@ -90,6 +91,20 @@ static void collect_workers(const struct ops_sources *sources, struct metrics *o
 	}
 }
 
+static void collect_passive(const struct config *config, struct metrics *out)
+{
+	for (size_t i = 0; i < config->listeners_n && out->passive_n < PASSIVE_METRICS_MAX; i++) {
+		const struct listener_config *listener = &config->listeners[i];
+		struct passive_ports_metric *to = &out->passive[out->passive_n];
+
+		if (listener->ports == NULL)
+			continue;
+		sp_copy(to->listener, sizeof(to->listener), listener->name);
+		port_ledger_stats(listener->ports, &to->stats);
+		out->passive_n++;
+	}
+}
+
 void metrics_collect(const struct ops_sources *sources, struct metrics *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -99,6 +114,8 @@ void metrics_collect(const struct ops_sources *sources, struct metrics *out)
 		collect_sessions(sources->table, out);
 		metrics_locks(sources->table, &out->locks);
 	}
+	if (sources->config != NULL && *sources->config != NULL)
+		collect_passive(*sources->config, out);
 	if (sources->queue != NULL)
 		event_queue_stats(sources->queue, &out->queue);
 	if (sources->hub != NULL)
@@ -126,7 +143,7 @@ struct sample_list {
 #define SINGLE_FAMILIES 20
 
 _Static_assert(COUNTER_COUNT + END_REASON_COUNT + CLOCK_COUNT + 2 * LEDGER_KINDS + PLACES +
-                       3 * SINKS_MAX + SINGLE_FAMILIES <=
+                       3 * SINKS_MAX + 3 * PASSIVE_METRICS_MAX + SINGLE_FAMILIES <=
                    METRIC_SAMPLES_MAX,
                "METRIC_SAMPLES_MAX is too small");
 
@@ -196,6 +213,21 @@ static void add_events(struct sample_list *list, const struct metrics *m)
 		           m->sinks[i].error != 0);
 }
 
+static void add_passive(struct sample_list *list, const struct metrics *m)
+{
+	for (size_t i = 0; i < m->passive_n; i++)
+		add_member(list, METRIC_GAUGE, "passive_ports", "ports of passive_ports",
+		           "listener", m->passive[i].listener, m->passive[i].stats.size);
+	for (size_t i = 0; i < m->passive_n; i++)
+		add_member(list, METRIC_GAUGE, "passive_ports_in_use",
+		           "of these, ports that wait for a data connection", "listener",
+		           m->passive[i].listener, m->passive[i].stats.in_use);
+	for (size_t i = 0; i < m->passive_n; i++)
+		add_member(list, METRIC_GAUGE, "passive_ports_peak",
+		           "most of them in use at once since the start", "listener",
+		           m->passive[i].listener, m->passive[i].stats.peak);
+}
+
 static void add_machinery(struct sample_list *list, const struct metrics *m)
 {
 	add(list, METRIC_GAUGE, "mailbox_messages", "messages that wait for the workers",
@@ -231,6 +263,7 @@ size_t metrics_samples(const struct metrics *metrics, struct metric_sample out[M
 	add_sessions(&list, metrics);
 	add_counters(&list, metrics);
 	add_events(&list, metrics);
+	add_passive(&list, metrics);
 	add_machinery(&list, metrics);
 	return list.n;
 }

@@ -32,6 +32,7 @@ allowed_for() { # NAME
 	session_table) echo "$memory $lock wheel_init wheel_add wheel_remove wheel_take_due" ;;
 	pool_ledger) echo "$memory $lock wait_queue_init wait_queue_join wait_queue_leave wait_queue_leave_first
 		wait_queue_has_turn wait_queue_tell wait_queue_came_in_vain balance_choose balance_hash sp_copy sp_now_ms strlen strncmp" ;;
+	port_ledger) echo "calloc free $lock" ;;
 	mailbox) echo "$memory $lock eventfd read write close __read_chk __errno_location fd_registry_note
 		fd_registry_forget" ;;
 	event_queue) echo "$memory $lock core_lock_cond_init core_lock_wait pthread_cond_signal

@@ -156,6 +156,7 @@ START_TEST(a_minimal_file_gets_all_defaults)
 	ck_assert_str_eq(config->listeners[0].greeting, "FTP service ready.");
 	ck_assert_int_eq(config->listeners[0].passive_address.family, AF_UNSPEC);
 	ck_assert_uint_eq(config->listeners[0].passive_ports.first, 0);
+	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 0);
 	ck_assert(!config->listeners[0].strict_eol);
 	ck_assert_int_eq(config->pools[0].balance, BALANCE_ROUND_ROBIN);
 	ck_assert_int_eq(config->pools[0].queue_timeout_ms, 30000);
@@ -169,6 +170,7 @@ START_TEST(a_minimal_file_gets_all_defaults)
 	ck_assert_str_eq(server->host, "127.0.0.1");
 	assert_address(&server->address, "127.0.0.1:21");
 	ck_assert(!server->trust_pasv_address && !server->escape_iac);
+	ck_assert_int_eq(server->abor, ABOR_PLAIN);
 	ck_assert_uint_eq(config->policies_n, 1);
 	ck_assert_str_eq(config->policies[0].name, "default");
 	ck_assert_mem_eq(&config->policies[0].timeouts, &defaults, sizeof(defaults));
@@ -207,6 +209,11 @@ START_TEST(every_key_reaches_its_field)
 	assert_address(&listener->binds[2], "198.51.100.1:21");
 	ck_assert_str_eq(listener->greeting, "Welcome, \"friend\".");
 	assert_address(&listener->passive_address, "203.0.113.10:0");
+	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 2);
+	ck_assert_uint_eq(listener->active_source_port, 20);
+	ck_assert_int_eq(config->listeners[0].passive_address_for[0].address.family, AF_UNSPEC);
+	ck_assert_uint_eq(config->listeners[0].passive_address_for[0].network.bits, 8);
+	ck_assert_uint_eq(ntohl(config->listeners[0].passive_address_for[1].address.in.sin_addr.s_addr), 0xc0a80005u);
 	ck_assert_uint_eq(listener->passive_ports.first, 50000);
 	ck_assert_uint_eq(listener->passive_ports.last, 50999);
 	ck_assert(listener->strict_eol);
@@ -235,6 +242,7 @@ START_TEST(every_key_of_pools_and_servers_reaches_its_field)
 	ck_assert_uint_eq(s[0].max_sessions, 50);
 	ck_assert_int_eq(s[0].data, DATA_PASV);
 	ck_assert(s[0].trust_pasv_address && s[0].escape_iac);
+	ck_assert_int_eq(s[0].abor, ABOR_TELNET);
 	ck_assert_str_eq(s[1].host, "FTP2.example.net");
 	ck_assert_uint_eq(s[1].port, 21);
 	ck_assert_int_eq(s[1].address.family, AF_UNSPEC);
