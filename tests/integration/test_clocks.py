@@ -166,14 +166,15 @@ def test_command_timeout_holds_still_between_lines(setting):
 
 
 def test_idle_timeout_fires_and_the_server_sees_quit(setting):
-    server, front = setting({"idle_timeout": T})
+    idle = 2 * T
+    server, front = setting({"idle_timeout": idle})
     with client_of(front) as client, client_of(front) as other:
         client.logon()
         other.logon()
         watch = Stopwatch()
-        worker = threading.Thread(target=keep_busy, args=(other, "PWD", T + 2, 257))
+        worker = threading.Thread(target=keep_busy, args=(other, "PWD", idle + 2, 257))
         worker.start()
-        assert_told(client, watch, "idle_timeout")
+        assert_told(client, watch, "idle_timeout", after=idle)
         assert client.wait_end(5) == FIN
         eventually(server.history[0].ended.is_set, 5)
         assert server.history[0].verbs()[-1] == "QUIT"

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from rude import FIN, RST, RudeClient, RudeServer, drain
-from support import eventually, free_port, listens, random_bytes, stop_process
+from support import cache_folder, eventually, free_port, listens, random_bytes, stop_process
 
 pytestmark = pytest.mark.proxy
 
@@ -595,7 +595,8 @@ def haproxy(tmp_path):
     running = []
 
     def start(text, host, port):
-        program = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
+        cached = cache_folder() / "servers" / "haproxy" / "usr" / "sbin"
+        program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin:{cached}")
         if not program:
             pytest.skip("haproxy is not installed")
         path = tmp_path / f"haproxy{len(running)}.cfg"

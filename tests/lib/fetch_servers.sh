@@ -15,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 [ $# -ge 1 ] || { echo "usage: $0 DIRECTORY [PACKAGE...]" >&2; exit 2; }
 cache=$1
 shift
-[ $# -gt 0 ] || set -- vsftpd proftpd-core proftpd-mod-crypto proftpd-mod-proxy pure-ftpd
+[ $# -gt 0 ] || set -- vsftpd proftpd-core proftpd-mod-crypto proftpd-mod-proxy pure-ftpd haproxy
 mkdir -p "$cache" || exit 1
 cache=$(cd "$cache" && pwd)
 
