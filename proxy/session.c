@@ -162,10 +162,12 @@ void session_log_event(struct session *s, struct sp_event *event, enum event_kin
 	event->session = s->id;
 	event->client = s->info.client;
 	event->server = s->info.server;
-	sp_copy(event->listener, sizeof(event->listener), s->info.listener);
+	sp_copy(event->listener, sizeof(event->listener), s->listener->name);
 	sp_copy(event->user, sizeof(event->user), s->info.user);
-	sp_copy(event->pool, sizeof(event->pool), s->info.pool);
-	sp_copy(event->server_name, sizeof(event->server_name), s->info.server_name);
+	if (s->pool != NULL)
+		sp_copy(event->pool, sizeof(event->pool), s->pool->name);
+	if (s->last_server != NULL)
+		sp_copy(event->server_name, sizeof(event->server_name), s->last_server->name);
 }
 
 static void emit_end(struct session *s, enum end_reason reason)
@@ -224,6 +226,31 @@ bool session_handshakes_are_full(const struct loop *loop)
 	return max != 0 && loop->handshakes >= (max + loop->config->workers - 1) / loop->config->workers;
 }
 
+/* --- the table's view ---------------------------------------------------------- */
+
+static void fill_info(const struct session *s, struct session_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->id = s->id;
+	info->started_ms = s->facts.accepted_ms;
+	info->client = s->info.client;
+	info->server = s->info.server;
+	sp_copy(info->user, sizeof(info->user), s->info.user);
+	sp_copy(info->listener, sizeof(info->listener), s->listener->name);
+	if (s->pool != NULL)
+		sp_copy(info->pool, sizeof(info->pool), s->pool->name);
+	if (s->last_server != NULL)
+		sp_copy(info->server_name, sizeof(info->server_name), s->last_server->name);
+}
+
+void session_publish(struct session *s)
+{
+	struct session_info info;
+
+	fill_info(s, &info);
+	session_table_update(s->loop->table, &info);
+}
+
 /* --- begin -------------------------------------------------------------------- */
 
 static void refuse(struct loop *loop, int fd)
@@ -257,6 +284,7 @@ void session_begin(struct session *s)
 
 void session_new(struct loop *loop, int fd, const struct netaddr *client, const struct listener_config *listener)
 {
+	struct session_info info;
 	struct session *s;
 
 	if (listener->tls.mode == TLS_IMPLICIT && session_handshakes_are_full(loop)) {
@@ -273,10 +301,7 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	s->loop = loop;
 	s->id = session_id_make(loop->worker, ++loop->next_sequence);
 	s->listener = listener;
-	s->info.id = s->id;
 	s->info.client = *client;
-	s->info.started_ms = loop->now_ms;
-	sp_copy(s->info.listener, sizeof(s->info.listener), listener->name);
 	s->facts.accepted_ms = loop->now_ms;
 	s->facts.last_activity_ms = loop->now_ms;
 	s->lines.strict_eol = listener->strict_eol;
@@ -287,7 +312,8 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	s->header_awaited = listener->proxy_protocol;
 	if (!s->header_awaited)
 		logon_foresee(s);
-	s->live = session_table_insert(loop->table, &s->info,
+	fill_info(s, &info);
+	s->live = session_table_insert(loop->table, &info,
 				       loop->now_ms + s->policy->timeouts.login_timeout);
 	if (s->live == NULL) {
 		config_unref(&s->config);
@@ -401,7 +427,7 @@ void session_set_server(struct session *s, int fd, const struct netaddr *address
 	memset(&s->server_local, 0, sizeof(s->server_local));
 	stream_open(&s->server.stream, s->loop->base, fd, &s->live->ledger, LEDGER_CONTROL_FD, s->id,
 		    SP_HERE, on_server_ready, s);
-	session_table_update(s->loop->table, &s->info);
+	session_publish(s);
 }
 
 /* --- end ---------------------------------------------------------------------- */

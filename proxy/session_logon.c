@@ -238,7 +238,7 @@ static void reach_server(struct session *s)
 
 	s->facts.connecting_ms = s->loop->now_ms;
 	s->logon->started_ms = s->loop->now_ms;
-	sp_copy(s->info.server_name, sizeof(s->info.server_name), server->name);
+	s->last_server = server;
 	if (server->address.family != AF_UNSPEC) {
 		dial(s, &server->address, 1);
 		return;
@@ -383,7 +383,6 @@ static void take_route(struct session *s, int rule)
 
 	s->pool = &config->pools[config->routes[rule].pool];
 	s->policy = &config->policies[config->routes[rule].policy];
-	sp_copy(s->info.pool, sizeof(s->info.pool), s->pool->name);
 }
 
 void logon_foresee(struct session *s)
@@ -523,7 +522,7 @@ static void logged_on(struct session *s)
 	counter_add(s->loop->counters, COUNT_LOGONS, 1);
 	if (pool_ledger_served(s->pool->ledger, &s->slot, (s->loop->now_ms - s->logon->started_ms) * 1000))
 		emit_logon(s, EVENT_SERVER_UP, 0, "a logon succeeded");
-	session_table_update(s->loop->table, &s->info);
+	session_publish(s);
 	emit_logged_on(s);
 	logon_free(s);
 }

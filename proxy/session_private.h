@@ -99,6 +99,13 @@ struct transfer {
 	char path[256];
 };
 
+/* What is said of a session beside the names in its configuration. */
+struct session_facts {
+	struct netaddr client;
+	struct netaddr server; /* AF_UNSPEC: none yet */
+	char user[64];
+};
+
 struct session {
 	struct session_id id;
 	struct loop *loop;
@@ -109,7 +116,8 @@ struct session {
 	const struct server_config *server_config;
 	struct session_live *live;
 	struct session *next;		    /* in the hash by id, or on the graveyard */
-	struct session_info info;
+	struct session_facts info;
+	const struct server_config *last_server; /* for the log: server_config ends with the connection */
 	struct slot slot;
 
 	struct control client;
@@ -172,6 +180,9 @@ static inline bool session_is_over(const struct session *s)
 }
 
 /* session.c */
+
+/* Tells the session table what the session's facts are now. */
+void session_publish(struct session *s);
 
 /* Queues a reply of ours for the client; the text must not hold line ends. */
 void session_reply(struct session *s, int code, const char *format, ...) SP_PRINTF(3, 4);

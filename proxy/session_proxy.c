@@ -43,7 +43,7 @@ void session_read_header(struct session *s)
 	proxy_reader_fini(&s->header);
 	s->header_awaited = false;
 	logon_foresee(s);
-	session_table_update(s->loop->table, &s->info);
+	session_publish(s);
 	session_begin(s);
 }
 

@@ -113,6 +113,62 @@ static void explain_balancers(struct speaker *s, const struct listener_config *l
 	}
 }
 
+static void explain_listener_tls(struct speaker *s, const struct listener_tls *tls)
+{
+	static const char *const modes[] = {
+		[TLS_NONE] = "none: AUTH TLS is refused",
+		[TLS_EXPLICIT] = "for clients that say AUTH TLS",
+		[TLS_REQUIRED] = "required: AUTH TLS must come before USER",
+		[TLS_IMPLICIT] = "from the first byte (implicit)",
+	};
+
+	if (tls->mode == TLS_NONE)
+		return;
+	ADD(s, "    TLS %s, version %s and above, certificate %s", modes[tls->mode],
+	    tls->min_version == TLS_VERSION_1_3 ? "1.3" : "1.2", tls->certificate);
+	if (tls->more_n > 0)
+		ADD(s, " and %zu more by name", tls->more_n);
+	end_line(s);
+	if (tls->client_certificates != TLS_CLIENT_NONE) {
+		ADD(s, "    clients' certificates are %s, from the authorities in %s",
+		    tls->client_certificates == TLS_CLIENT_REQUIRED ? "required" : "asked for",
+		    tls->client_ca);
+		end_line(s);
+	}
+	if (tls->required_data || tls->require_reuse || tls->lenient_close) {
+		ADD(s, "    data connections:%s%s%s", tls->required_data ? " must be protected (PROT P);" : "",
+		    tls->require_reuse ? " must resume the control connection's session;" : "",
+		    tls->lenient_close ? " may end without close_notify;" : "");
+		end_line(s);
+	}
+}
+
+static void explain_server_tls(struct speaker *s, const struct server_config *server)
+{
+	static const char *const modes[] = {
+		[SERVER_TLS_NONE] = "none",
+		[SERVER_TLS_EXPLICIT] = "by AUTH TLS",
+		[SERVER_TLS_IMPLICIT] = "from the first byte (implicit)",
+		[SERVER_TLS_AUTO] = "by AUTH TLS",
+		[SERVER_TLS_CLIENT] = "by AUTH TLS for clients that came with TLS",
+	};
+	const struct server_tls_config *tls = &server->tls;
+
+	if (tls->mode == SERVER_TLS_NONE)
+		return;
+	ADD(s, "        TLS %s, ", modes[tls->mode]);
+	if (tls->verify)
+		ADD(s, "verified as %s by %s", tls->name != NULL ? tls->name : server->host,
+		    tls->ca != NULL ? tls->ca : "the system's authorities");
+	else
+		ADD(s, "not verified");
+	if (tls->fingerprint != NULL)
+		ADD(s, ", pinned");
+	if (tls->mode == SERVER_TLS_AUTO)
+		ADD(s, tls->allow_plain ? "; in clear when it knows no TLS" : "; never in clear");
+	end_line(s);
+}
+
 static void explain_announced(struct speaker *s, const struct listener_config *listener)
 {
 	char text[NETADDR_TEXT_MAX];
@@ -146,6 +202,7 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 	ADD(s, "    and are greeted with: 220 %s", listener->greeting);
 	end_line(s);
 	explain_balancers(s, listener);
+	explain_listener_tls(s, &listener->tls);
 	if (listener->passive_by_proxy)
 		ADD(s, "    passive data connections: to the address that the PROXY header names");
 	else if (listener->passive_address.family == AF_UNSPEC)
@@ -258,6 +315,7 @@ static void explain_server(struct speaker *s, const struct server_config *server
 		ADD(s, "; the byte 0xFF is doubled in commands");
 	end_line(s);
 	explain_source(s, server);
+	explain_server_tls(s, server);
 }
 
 static bool has_limit(const struct pool_config *pool)
