@@ -3,9 +3,9 @@
  * The descriptor registry: an array of notes by number, no lock.
  *
  * A number has one writer at a time, since the kernel gives it to one thread at
- * a time. `where` is written last and cleared first: while it is there, the
- * rest is whole. A reader that sees the same `where` and owner before and after
- * has read one note.
+ * a time. Each write has a version, odd while it is being made: a reader that
+ * sees the same even version before and after has read one note. (Comparing
+ * the note itself would not do: another may have come and the same again.)
  */
 #include "sallyport/fd_registry.h"
 
@@ -15,6 +15,7 @@
 struct entry {
 	const char *_Atomic where; /* NULL: no note */
 	_Atomic uint64_t owner;
+	_Atomic uint32_t version;
 	_Atomic uint8_t kind;
 };
 
@@ -47,17 +48,25 @@ static struct entry *entry_of(int fd)
 	return fd >= 0 && (size_t)fd < entries_n ? &entries[fd] : NULL;
 }
 
+/* Each store is a release, so that none is seen before the odd version is. */
+static void entry_write(struct entry *entry, const char *where, uint64_t owner, uint8_t kind)
+{
+	uint32_t version = atomic_load_explicit(&entry->version, memory_order_relaxed);
+
+	atomic_store_explicit(&entry->version, version + 1, memory_order_relaxed);
+	atomic_store_explicit(&entry->where, where, memory_order_release);
+	atomic_store_explicit(&entry->owner, owner, memory_order_release);
+	atomic_store_explicit(&entry->kind, kind, memory_order_release);
+	atomic_store_explicit(&entry->version, version + 2, memory_order_release);
+}
+
 void fd_registry_note(int fd, struct session_id owner, enum ledger_kind kind, const char *where)
 {
 	struct entry *entry = entry_of(fd);
 
 	SP_ASSERT(where != NULL);
-	if (entry == NULL)
-		return;
-	atomic_store(&entry->where, NULL);
-	atomic_store(&entry->owner, owner.v);
-	atomic_store_explicit(&entry->kind, (uint8_t)kind, memory_order_relaxed);
-	atomic_store_explicit(&entry->where, where, memory_order_release);
+	if (entry != NULL)
+		entry_write(entry, where, owner.v, (uint8_t)kind);
 }
 
 void fd_registry_forget(int fd)
@@ -65,29 +74,28 @@ void fd_registry_forget(int fd)
 	struct entry *entry = entry_of(fd);
 
 	if (entry != NULL)
-		atomic_store_explicit(&entry->where, NULL, memory_order_release);
+		entry_write(entry, NULL, 0, 0);
 }
 
 bool fd_registry_get(int fd, struct fd_note *out)
 {
 	struct entry *entry = entry_of(fd);
 
-	if (entry == NULL)
-		return false;
-	for (;;) {
-		const char *where = atomic_load(&entry->where);
-
-		if (where == NULL)
-			return false;
-
-		uint64_t owner = atomic_load(&entry->owner);
+	while (entry != NULL) {
+		uint32_t version = atomic_load_explicit(&entry->version, memory_order_acquire);
+		const char *where = atomic_load_explicit(&entry->where, memory_order_acquire);
+		uint64_t owner = atomic_load_explicit(&entry->owner, memory_order_acquire);
 		uint8_t kind = atomic_load_explicit(&entry->kind, memory_order_acquire);
 
-		if (atomic_load(&entry->where) != where || atomic_load(&entry->owner) != owner)
-			continue; /* another note has come meanwhile */
+		if (version % 2 != 0 ||
+		    atomic_load_explicit(&entry->version, memory_order_relaxed) != version)
+			continue; /* it is being written */
+		if (where == NULL)
+			return false;
 		*out = (struct fd_note){ .owner = { owner },
 			                 .kind = (enum ledger_kind)kind,
 			                 .where = where };
 		return true;
 	}
+	return false;
 }
