@@ -417,8 +417,8 @@ class RudeServer:
             session.close_listener()
             if session.data:
                 session.data.close()
+            session.ended.set()  # before the other side can know it
             session.close()
-            session.ended.set()
 
     def _act(self, session, action, argument):
         if callable(action):

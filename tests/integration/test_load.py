@@ -79,7 +79,8 @@ def test_day_of_anonymous_logons_in_one_go_with_flat_memory(logons, sallyport, r
         record_property("cpu_us_per_logon", front.cpu_seconds() / count * 1e6)
         assert seconds < 60
         if not is_sanitized(binary):
-            assert memory[4] <= memory[2] * 1.01 and memory[4] <= memory[0] * 1.2, memory
+            # In KiB, of some 6 MiB: 256 are less than 13 bytes for each of the last 20,000 logons.
+            assert memory[4] <= memory[2] + 256 and memory[4] <= memory[0] * 1.2, memory
         eventually(lambda: front.sockets() == baseline)
         stats = front.stats()
         assert stats["sessions_accepted"] == stats["sessions_ended"] == stats["logons"] == count
