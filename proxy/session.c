@@ -218,14 +218,6 @@ void session_desync(struct session *s, int code)
 	session_end(s, END_DESYNC);
 }
 
-/* Each worker has its share of `max_handshakes`. */
-bool session_handshakes_are_full(const struct loop *loop)
-{
-	unsigned max = loop->config->max_handshakes;
-
-	return max != 0 && loop->handshakes >= (max + loop->config->workers - 1) / loop->config->workers;
-}
-
 /* --- the table's view ---------------------------------------------------------- */
 
 static void fill_info(const struct session *s, struct session_info *info)
@@ -262,7 +254,7 @@ static void refuse(struct loop *loop, int fd)
 	close(fd);
 }
 
-static void greet(struct session *s)
+void session_greet(struct session *s)
 {
 	struct sp_event event;
 
@@ -277,7 +269,7 @@ void session_begin(struct session *s)
 		s->prot_p = true;
 		session_secure_client(s);
 	} else {
-		greet(s);
+		session_greet(s);
 		logon_early(s);
 	}
 }
@@ -328,84 +320,6 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	if (!s->header_awaited)
 		session_begin(s);
 	session_settle(s);
-}
-
-/* --- TLS with the client ----------------------------------------------------- */
-
-static void emit_tls(struct session *s, bool ok)
-{
-	struct sp_event event;
-	struct tls_facts facts;
-
-	session_log_event(s, &event, EVENT_TLS);
-	if (!ok) {
-		event.level = LEVEL_NOTICE;
-		event.outcome = "failed";
-		sp_copy(event.text, sizeof(event.text), tls_error());
-	} else {
-		tls_facts(&s->client.stream, &facts);
-		event.outcome = facts.resumed ? "resumed" : "full";
-		event.tls = facts.version;
-		snprintf(event.text, sizeof(event.text), "cipher=%.60s sni=%.120s subject=%.170s", facts.cipher, facts.sni,
-			 facts.subject);
-	}
-	event_emit(s->loop->events, &event);
-}
-
-/* The name that the client asked for stands in for HOST until HOST comes; its certificate may route it. */
-static void take_facts(struct session *s)
-{
-	struct tls_facts facts;
-
-	tls_facts(&s->client.stream, &facts);
-	if (facts.resumed)
-		counter_add(s->loop->counters, COUNT_TLS_RESUMED, 1);
-	if (facts.sni[0] != '\0' && s->host == NULL) {
-		s->host = strdup(facts.sni);
-		if (s->host == NULL)
-			s->no_memory = true;
-	}
-	if (facts.subject[0] != '\0') {
-		s->certificate = strdup(facts.subject);
-		if (s->certificate == NULL)
-			s->no_memory = true;
-	}
-}
-
-static void on_client_secured(void *owner, int result)
-{
-	struct session *s = owner;
-
-	s->loop->now_ms = sp_now_ms();
-	s->securing = false;
-	s->loop->handshakes--;
-	s->facts.tls_started_ms = 0;
-	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
-	emit_tls(s, result == 0);
-	if (result != 0) {
-		session_end(s, result == -ENOMEM ? END_NO_MEMORY : END_TLS_FAILED);
-		return;
-	}
-	take_facts(s);
-	if (s->listener->tls.mode == TLS_IMPLICIT) {
-		greet(s);
-		logon_early(s);
-	}
-	session_settle(s);
-}
-
-void session_secure_client(struct session *s)
-{
-	s->tls_begin = false;
-	s->securing = true;
-	s->loop->handshakes++;
-	s->facts.tls_started_ms = s->loop->now_ms;
-	if (tls_accept(&s->client.stream, s->listener->tls.context, s->id.v, TLS_FOR_CONTROL,
-		       on_client_secured, s) != 0) {
-		s->securing = false;
-		s->loop->handshakes--;
-		s->no_memory = true;
-	}
 }
 
 const struct netaddr *session_local(struct session *s)
@@ -586,91 +500,6 @@ void session_bury(struct loop *loop)
 
 /* --- settling ----------------------------------------------------------------- */
 
-static enum session_place place_of(const struct session *s)
-{
-	if (s->transfer != NULL && s->transfer->running)
-		return PLACE_TRANSFER;
-	if (s->phase == PHASE_READY)
-		return s->purpose != PURPOSE_NONE ? PLACE_COMMAND : PLACE_IDLE;
-	switch (s->stage) {
-	case LOGON_NONE:
-		return PLACE_GREETED;
-	case LOGON_QUEUED:
-		return PLACE_QUEUED;
-	case LOGON_LOOKUP:
-	case LOGON_DIAL:
-	case LOGON_GREETING:
-	case LOGON_AUTH:
-	case LOGON_TLS:
-	case LOGON_PBSZ:
-	case LOGON_PROT:
-		return PLACE_CONNECTING;
-	case LOGON_USER:
-	case LOGON_PASSWORD:
-	case LOGON_PASS:
-	case LOGON_ACCOUNT:
-	case LOGON_ACCT:
-	case LOGON_UTF8:
-		break;
-	}
-	return PLACE_LOGON;
-}
-
-/* Deadlines beside the policy's clocks. */
-enum wait {
-	WAIT_CLOCK,	/* none of these: a clock of the policy */
-	WAIT_QUEUE,	/* a place in the queue for a server */
-	WAIT_ABOR,	/* the second reply of an aborted transfer */
-	WAIT_QUIT,	/* a server that does not answer QUIT does not keep the client from its 221 */
-	WAIT_GONE,	/* a client that has sent FIN may still read (half-closed), but not for long */
-};
-
-struct next_deadline {
-	struct deadline at;
-	enum wait wait;
-};
-
-static void sooner(struct next_deadline *next, int64_t at_ms, enum wait wait)
-{
-	if (at_ms < next->at.at_ms)
-		*next = (struct next_deadline){ { at_ms, CLOCK_NONE }, wait };
-}
-
-static struct next_deadline next_deadline(struct session *s)
-{
-	struct next_deadline next = { deadline_next(&s->facts, &s->policy->timeouts), WAIT_CLOCK };
-	int64_t close_ms = s->policy->timeouts.close_timeout;
-
-	if (s->stage == LOGON_QUEUED)
-		sooner(&next, s->facts.queued_ms + s->pool->queue_timeout_ms, WAIT_QUEUE);
-	if (s->purpose == PURPOSE_ABOR)
-		sooner(&next, s->abor_until_ms, WAIT_ABOR);
-	if (s->purpose == PURPOSE_QUIT)
-		sooner(&next, s->quit_ms + close_ms, WAIT_QUIT);
-	if (s->client_eof)
-		sooner(&next, s->client_eof_ms + close_ms, WAIT_GONE);
-	return next;
-}
-
-static void update_deadline(struct session *s)
-{
-	struct deadline next;
-
-	s->facts.command_running = s->purpose != PURPOSE_NONE || !queue_is_empty(s);
-	if (!line_is_partial(&s->lines))
-		s->facts.line_started_ms = 0;
-	else if (s->facts.line_started_ms == 0)
-		s->facts.line_started_ms = s->loop->now_ms;
-	transfer_facts(s);
-	next = next_deadline(s).at;
-	atomic_store_explicit(&s->live->clock, (uint8_t)next.clock, memory_order_relaxed);
-	atomic_store_explicit(&s->live->place, (uint8_t)place_of(s), memory_order_relaxed);
-	if (atomic_load_explicit(&s->live->deadline_ms, memory_order_relaxed) == next.at_ms)
-		return;
-	if (!session_touch(s->live, next.at_ms))
-		session_table_rearm(s->loop->table, s->id, next.at_ms);
-}
-
 /* Writes what waits; false: the session is over. */
 static bool flush_both(struct session *s, unsigned *client_wants, unsigned *server_wants)
 {
@@ -751,7 +580,7 @@ void session_settle(struct session *s)
 		stream_watch(&s->client.stream, client_wants);
 	if (stream_is_open(&s->server.stream) && !s->server_securing)
 		stream_watch(&s->server.stream, server_wants);
-	update_deadline(s);
+	session_update_deadline(s);
 }
 
 /* --- what happens ------------------------------------------------------------- */
@@ -789,7 +618,7 @@ static void on_client_ready(void *owner, unsigned ready)
 }
 
 /* Instead of the server. */
-static void say_goodbye(struct session *s)
+void session_say_goodbye(struct session *s)
 {
 	session_answered(s);
 	session_reply(s, 221, "Goodbye.");
@@ -804,7 +633,7 @@ static void server_gone(struct session *s)
 		return;
 	}
 	if (s->purpose == PURPOSE_QUIT) {
-		say_goodbye(s);
+		session_say_goodbye(s);
 		return;
 	}
 	transfer_server_lost(s);
@@ -909,118 +738,6 @@ static void on_server_ready(void *owner, unsigned ready)
 	if ((ready & STREAM_READ) && !s->ending)
 		read_server(s);
 	session_settle(s);
-}
-
-static enum end_reason reason_of(enum clock_id clock)
-{
-	switch (clock) {
-	case CLOCK_LOGIN:
-		return END_LOGIN_TIMEOUT;
-	case CLOCK_COMMAND:
-		return END_COMMAND_TIMEOUT;
-	case CLOCK_TLS:
-		return END_TLS_TIMEOUT;
-	case CLOCK_IDLE:
-		return END_IDLE_TIMEOUT;
-	case CLOCK_NO_TRANSFER:
-		return END_NO_TRANSFER_TIMEOUT;
-	case CLOCK_SESSION:
-		return END_SESSION_TIMEOUT;
-	case CLOCK_FINAL_REPLY:
-		return END_FINAL_REPLY_TIMEOUT;
-	case CLOCK_REPLY:
-	case CLOCK_CONNECT:
-	case CLOCK_DATA_ACCEPT:
-	case CLOCK_DATA_CONNECT:
-	case CLOCK_STALL:
-	case CLOCK_CLOSE:
-	case CLOCK_COUNT:
-		break;
-	}
-	return END_REPLY_TIMEOUT;
-}
-
-static void emit_timeout(struct session *s, enum clock_id clock)
-{
-	struct sp_event event;
-
-	counter_expired(s->loop->counters, clock);
-	session_log_event(s, &event, EVENT_TIMEOUT);
-	event.clock = clock;
-	event_emit(s->loop->events, &event);
-}
-
-/* A clock has expired: what it ends depends on which one it is. */
-static void on_clock(struct session *s, enum clock_id clock)
-{
-	emit_timeout(s, clock);
-	switch (clock) {
-	case CLOCK_CONNECT:
-		logon_server_failed(s, "connect_timeout");
-		return;
-	case CLOCK_REPLY:
-		if (s->phase != PHASE_READY) {
-			logon_server_failed(s, "reply_timeout");
-			return;
-		}
-		break;
-	case CLOCK_DATA_ACCEPT:
-	case CLOCK_DATA_CONNECT:
-	case CLOCK_STALL:
-		transfer_on_clock(s, clock);
-		return;
-	case CLOCK_FINAL_REPLY:
-		transfer_on_clock(s, clock);
-		break;
-	case CLOCK_LOGIN:
-	case CLOCK_COMMAND:
-	case CLOCK_TLS:
-	case CLOCK_IDLE:
-	case CLOCK_NO_TRANSFER:
-	case CLOCK_SESSION:
-	case CLOCK_CLOSE:
-	case CLOCK_COUNT:
-		break;
-	}
-	session_end(s, reason_of(clock));
-}
-
-static void on_wait_over(struct session *s, enum wait wait, enum clock_id clock)
-{
-	switch (wait) {
-	case WAIT_CLOCK:
-		on_clock(s, clock);
-		return;
-	case WAIT_QUEUE:
-		session_end(s, END_QUEUE_TIMEOUT);
-		return;
-	case WAIT_ABOR:
-		transfer_on_clock(s, CLOCK_NONE);
-		return;
-	case WAIT_QUIT:
-		say_goodbye(s);
-		return;
-	case WAIT_GONE:
-		session_end(s, END_CLIENT_CLOSED);
-		return;
-	}
-}
-
-void session_on_notice(struct session *s)
-{
-	struct next_deadline next;
-
-	transfer_facts(s);
-	next = next_deadline(s);
-	if (next.at.at_ms > s->loop->now_ms) {
-		/* Something happened since: the record is filed by the true deadline. */
-		counter_add(s->loop->counters, COUNT_NOTICES_STALE, 1);
-		session_table_rearm(s->loop->table, s->id, next.at.at_ms);
-		return;
-	}
-	on_wait_over(s, next.wait, next.at.clock);
-	if (!s->ending)
-		session_settle(s);
 }
 
 void session_on_kick(struct session *s)

@@ -199,6 +199,16 @@ void session_settle(struct session *s);
 bool session_handshakes_are_full(const struct loop *loop);
 /* The client's address is known: greets, or begins the handshake. */
 void session_begin(struct session *s);
+/* The 220. */
+void session_greet(struct session *s);
+/* The 221, instead of a server that does not say it; ends the session. */
+void session_say_goodbye(struct session *s);
+
+/* session_clock.c: files the session by its next deadline. */
+void session_update_deadline(struct session *s);
+
+/* session_tls.c */
+
 /* Starts the handshake with the client. */
 void session_secure_client(struct session *s);
 void session_set_server(struct session *s, int fd, const struct netaddr *address);
@@ -271,10 +281,19 @@ const char *logon_server_name(const struct session *s);
 /* Forgets look-ups, dials, places in queues, secrets. */
 void logon_free(struct session *s);
 
-/* session_transfer.c */
+/* session_arrange.c */
 
 void transfer_prepare(struct session *s, const struct command *command);
 void transfer_on_prepare_reply(struct session *s, const struct reply *reply);
+/* A command of a transfer that cannot be: the reply, counted as an error. */
+void transfer_refuse(struct session *s, int code, const char *text);
+
+/* session_transfer.c */
+
+/* A new transfer in place of the one before; false: no memory (noted). */
+bool transfer_new(struct session *s);
+/* Forgets the transfer; its connections are broken unless they were closed before. */
+void transfer_discard(struct session *s);
 void transfer_start(struct session *s, const struct command *command, struct span line);
 void transfer_on_reply(struct session *s, const struct reply *reply);
 void transfer_abor(struct session *s);

@@ -55,7 +55,8 @@ def find_ctl():
 
 def is_sanitized(binary):
     with open(binary, "rb") as file:
-        return b"__asan_init" in file.read()
+        content = file.read()
+    return b"__asan_init" in content or b"__tsan_init" in content
 
 
 def value_text(value):

@@ -191,7 +191,8 @@ def test_thousands_time_out_in_one_second_while_others_work(blocked, logons, sal
         if reader is not None:
             assert stats["events_dropped"] + sum(stats["sink_dropped"].values()) > 0
         locks = front.ask("show locks")["locks"]
-        assert max(row["longest_hold_us"] for row in locks) < 100_000
+        # a thread that the kernel puts aside while it holds a lock counts as well
+        assert max(row["longest_hold_us"] for row in locks) < (1_000_000 if is_sanitized(front.binary) else 100_000)
         survivor.quit()
         # SIGTERM with the log still blocked ends the process as well: done by the fixture
     assert server.result["quits"] >= count

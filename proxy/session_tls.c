@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: ISC
+/*
+ * TLS with the client: the handshake on the control connection, what is learnt
+ * from it, and what is said of it. (RFC 4217's commands: session_command.c.)
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "session_private.h"
+
+/* Each worker has its share of `max_handshakes`. */
+bool session_handshakes_are_full(const struct loop *loop)
+{
+	unsigned max = loop->config->max_handshakes;
+
+	return max != 0 && loop->handshakes >= (max + loop->config->workers - 1) / loop->config->workers;
+}
+
+static void emit_tls(struct session *s, bool ok)
+{
+	struct sp_event event;
+	struct tls_facts facts;
+
+	session_log_event(s, &event, EVENT_TLS);
+	if (!ok) {
+		event.level = LEVEL_NOTICE;
+		event.outcome = "failed";
+		sp_copy(event.text, sizeof(event.text), tls_error());
+	} else {
+		tls_facts(&s->client.stream, &facts);
+		event.outcome = facts.resumed ? "resumed" : "full";
+		event.tls = facts.version;
+		snprintf(event.text, sizeof(event.text), "cipher=%.60s sni=%.120s subject=%.170s", facts.cipher, facts.sni,
+			 facts.subject);
+	}
+	event_emit(s->loop->events, &event);
+}
+
+/* The name that the client asked for stands in for HOST until HOST comes; its certificate may route it. */
+static void take_facts(struct session *s)
+{
+	struct tls_facts facts;
+
+	tls_facts(&s->client.stream, &facts);
+	if (facts.resumed)
+		counter_add(s->loop->counters, COUNT_TLS_RESUMED, 1);
+	if (facts.sni[0] != '\0' && s->host == NULL) {
+		s->host = strdup(facts.sni);
+		if (s->host == NULL)
+			s->no_memory = true;
+	}
+	if (facts.subject[0] != '\0') {
+		s->certificate = strdup(facts.subject);
+		if (s->certificate == NULL)
+			s->no_memory = true;
+	}
+}
+
+static void on_client_secured(void *owner, int result)
+{
+	struct session *s = owner;
+
+	s->loop->now_ms = sp_now_ms();
+	s->securing = false;
+	s->loop->handshakes--;
+	s->facts.tls_started_ms = 0;
+	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
+	emit_tls(s, result == 0);
+	if (result != 0) {
+		session_end(s, result == -ENOMEM ? END_NO_MEMORY : END_TLS_FAILED);
+		return;
+	}
+	take_facts(s);
+	if (s->listener->tls.mode == TLS_IMPLICIT) {
+		session_greet(s);
+		logon_early(s);
+	}
+	session_settle(s);
+}
+
+void session_secure_client(struct session *s)
+{
+	s->tls_begin = false;
+	s->securing = true;
+	s->loop->handshakes++;
+	s->facts.tls_started_ms = s->loop->now_ms;
+	if (tls_accept(&s->client.stream, s->listener->tls.context, s->id.v, TLS_FOR_CONTROL,
+		       on_client_secured, s) != 0) {
+		s->securing = false;
+		s->loop->handshakes--;
+		s->no_memory = true;
+	}
+}
