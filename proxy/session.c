@@ -540,6 +540,10 @@ void session_settle(struct session *s)
 
 	if (s->ending || s->settling)
 		return;
+	if (s->drain && s->purpose == PURPOSE_NONE) {
+		session_end(s, END_SHUTDOWN);
+		return;
+	}
 	s->settling = true;
 	run_queue(s);
 	s->settling = false;
@@ -557,10 +561,6 @@ void session_settle(struct session *s)
 			session_end(s, END_NO_MEMORY);
 			return;
 		}
-	}
-	if (s->purpose == PURPOSE_NONE && queue_is_empty(s) && s->drain) {
-		session_end(s, END_SHUTDOWN);
-		return;
 	}
 	if (s->client_eof && (s->purpose == PURPOSE_NONE || s->purpose == PURPOSE_TRANSFER) &&
 	    queue_is_empty(s)) {

@@ -205,6 +205,8 @@ static void try_next_method(struct session *s)
 		if (offer_port(s, (enum method)m))
 			return;
 	}
+	/* What it refused it may take next time: a lesson must not outlive its use. */
+	pool_ledger_unlearn(s->pool->ledger, &s->slot);
 	session_answered(s);
 	transfer_discard(s);
 	session_reply(s, 425, "The server takes none of the data modes it was offered.");
@@ -294,6 +296,12 @@ static void answer_active(struct session *s)
 	session_reply(s, 200, "%s command successful.", verb_row(t->client_verb)->name);
 }
 
+/* "Not implemented" and the like, as opposed to "not now". */
+static bool means_never(int code)
+{
+	return code == 500 || code == 501 || code == 502 || code == 504 || code == 522;
+}
+
 void transfer_on_prepare_reply(struct session *s, const struct reply *reply)
 {
 	struct transfer *t = s->transfer;
@@ -311,7 +319,7 @@ void transfer_on_prepare_reply(struct session *s, const struct reply *reply)
 	if (reply_is_preliminary(reply->code))
 		return;
 	if (passive ? !read_server_side(s, reply, &target) : !reply_is_positive(reply->code)) {
-		if (reply->code >= 500 && s->server_config->data == DATA_AUTO)
+		if (means_never(reply->code) && s->server_config->data == DATA_AUTO)
 			learn(s, t->server_verb);
 		data_abort(t->data, SIDE_SERVER);
 		try_next_method(s);

@@ -135,7 +135,7 @@ static void on_clock(struct session *s, enum clock_id clock)
 	emit_timeout(s, clock);
 	switch (clock) {
 	case CLOCK_CONNECT:
-		logon_server_failed(s, "connect_timeout");
+		logon_on_connect_clock(s);
 		return;
 	case CLOCK_REPLY:
 		if (s->phase != PHASE_READY) {

@@ -302,6 +302,15 @@ static void choose_server(struct session *s)
 	no_server(s);
 }
 
+void logon_on_connect_clock(struct session *s)
+{
+	if (s->stage == LOGON_DIAL && connect_next(&s->logon->dial)) {
+		s->facts.connecting_ms = s->loop->now_ms;
+		return;
+	}
+	logon_server_failed(s, "connect_timeout");
+}
+
 void logon_on_slot(struct session *s)
 {
 	choose_server(s);

@@ -86,6 +86,8 @@ struct transfer {
 	bool client_told;      /* a 1yz has been passed on */
 	bool answered;	       /* the client has its final reply; the server's will be swallowed */
 	bool ended;	       /* no more data will move: data_end is known */
+	bool grace;	       /* an upload's data ended just now; on_grace is pending */
+	struct event on_grace;
 	bool abor_sent;
 	bool abor_by_client;   /* the client said ABOR and waits for its reply */
 	enum verb verb;
@@ -278,6 +280,8 @@ void logon_on_slot(struct session *s);
 void logon_server_failed(struct session *s, const char *why);
 /* The name of the server for SNI and verification. */
 const char *logon_server_name(const struct session *s);
+/* connect_timeout: the server's next address, or the next server. */
+void logon_on_connect_clock(struct session *s);
 /* Forgets look-ups, dials, places in queues, secrets. */
 void logon_free(struct session *s);
 

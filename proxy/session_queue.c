@@ -126,6 +126,8 @@ void session_feed(struct session *s, struct span bytes)
 		enum line_result result = line_next(&s->lines, &bytes, &line);
 
 		send_telnet_answers(s);
+		if (result != LINE_MORE)
+			s->facts.line_started_ms = 0; /* command_timeout is each line's own */
 		switch (result) {
 		case LINE_OK:
 			take_line(s, QUEUED_LINE, line);

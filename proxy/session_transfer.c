@@ -26,7 +26,12 @@
 #include "sallyport/translate.h"
 #include "session_private.h"
 
+/* How long the end of an upload waits for what the control connection says. */
+#define UPLOAD_GRACE_MS 5
+
 static const struct data_ops data_ops;
+
+static void end_grace(struct transfer *t);
 
 static void transfer_check(struct session *s);
 
@@ -57,7 +62,9 @@ static void emit_transfer(struct session *s, const struct transfer_reply *reply)
 	event.verb = t->verb;
 	event.code = reply->from_server ? t->server_code : reply->code;
 	event.duration_ms = s->loop->now_ms - t->started_ms;
-	event.outcome = data_end_name(t->data_end);
+	/* All bytes moved, and the server never said that it has them. */
+	event.outcome = t->data_end == DATA_COMPLETE && t->server_code == 0 ? "unconfirmed"
+									    : data_end_name(t->data_end);
 	if (t->direction == TRANSFER_UP)
 		event.bytes_up = t->bytes;
 	else
@@ -74,6 +81,7 @@ void transfer_discard(struct session *s)
 	if (t == NULL)
 		return;
 	s->transfer = NULL;
+	end_grace(t);
 	data_free(&t->data);
 	free(t->final);
 	free(t);
@@ -161,7 +169,7 @@ static void run_relay(struct session *s)
 	bool client;
 	bool server;
 
-	if (!t->running || t->ended || t->data->relay.running)
+	if (!t->running || t->ended || t->grace || t->data->relay.running)
 		return;
 	client = side_is_ready(s, SIDE_CLIENT);
 	server = side_is_ready(s, SIDE_SERVER);
@@ -223,6 +231,7 @@ static void data_ended(struct session *s, enum data_end end)
 
 	if (t->ended)
 		return;
+	end_grace(t);
 	count_bytes(s);
 	t->ended = true;
 	t->data_end = end;
@@ -320,24 +329,49 @@ static void on_side(void *owner, enum side side, int error)
 }
 
 /*
- * Whether the client's control connection has ended, or an ABOR that has not
- * been read yet waits there: then a FIN on its data connection proves nothing.
+ * The FIN of an upload's data connection proves nothing by itself: a client that
+ * dies sends it as well, some microseconds before that of its control
+ * connection; and an ABOR may be on its way. So the end is passed on to the
+ * server UPLOAD_GRACE_MS later, when the control connection has been read.
  */
-static bool client_breaks_off(const struct session *s)
+static void on_grace(evutil_socket_t fd, short what, void *arg)
 {
-	char bytes[64];
-	struct span waiting;
+	struct session *s = arg;
+	struct transfer *t = s->transfer;
+	char byte;
 	ssize_t n;
 
-	if (s->client_eof)
-		return true;
-	n = recv(s->client.stream.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
-	if (n <= 0)
-		return n == 0;
-	waiting = span_from(bytes, (size_t)n);
-	while (waiting.n > 0 && (unsigned char)waiting.p[0] >= 0xf0) /* Telnet's IAC, IP, DM */
-		waiting = span_from(waiting.p + 1, waiting.n - 1);
-	return !stream_is_tls(&s->client.stream) && span_starts_nocase(waiting, "ABOR\r");
+	(void)fd;
+	(void)what;
+	s->loop->now_ms = sp_now_ms();
+	t->grace = false;
+	n = recv(s->client.stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	if (s->client_eof || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		data_ended(s, DATA_SOURCE_FAILED);
+	else
+		data_ended(s, DATA_COMPLETE);
+	transfer_check(s);
+	session_settle(s);
+}
+
+static void begin_grace(struct session *s)
+{
+	const struct timeval grace = { 0, UPLOAD_GRACE_MS * 1000 };
+	struct transfer *t = s->transfer;
+
+	t->grace = true;
+	evtimer_assign(&t->on_grace, s->loop->base, on_grace, s);
+	if (event_add(&t->on_grace, &grace) != 0) {
+		t->grace = false;
+		data_ended(s, DATA_LOCAL_ERROR);
+	}
+}
+
+static void end_grace(struct transfer *t)
+{
+	if (t->grace)
+		event_del(&t->on_grace);
+	t->grace = false;
 }
 
 static void on_relay(void *owner, enum relay_state how)
@@ -347,8 +381,8 @@ static void on_relay(void *owner, enum relay_state how)
 
 	switch (how) {
 	case RELAY_COMPLETE:
-		if (t->direction == TRANSFER_UP && client_breaks_off(s))
-			data_ended(s, DATA_SOURCE_FAILED);
+		if (t->direction == TRANSFER_UP)
+			begin_grace(s);
 		else
 			data_ended(s, DATA_COMPLETE);
 		break;

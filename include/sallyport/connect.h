@@ -75,6 +75,12 @@ void connect_start(struct connect *c, struct event_base *base, const struct neta
  */
 int connect_set_transparent(int fd, int family);
 
+/*
+ * Gives the address that is being tried up and goes on with the next one. False:
+ * there is none; the attempt at the last one goes on. For the owner's clock.
+ */
+bool connect_next(struct connect *c);
+
 /* Stops and closes what is under way; nothing happens when it is not active. */
 void connect_cancel(struct connect *c);
 

@@ -164,6 +164,8 @@ bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum se
 
 /* Lessons are read on every logon: a relaxed atomic, no lock. A slot that was acquired once, held or not. */
 unsigned pool_ledger_lessons(struct pool_ledger *ledger, const struct slot *slot);
+/* Forgets them all. */
+void pool_ledger_unlearn(struct pool_ledger *ledger, const struct slot *slot);
 void pool_ledger_learn(struct pool_ledger *ledger, const struct slot *slot, enum server_lesson lesson);
 
 /*

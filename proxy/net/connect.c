@@ -243,6 +243,20 @@ static void on_no_address(evutil_socket_t fd SP_UNUSED, short what SP_UNUSED, vo
 	connect_tell(c, c->last_error);
 }
 
+bool connect_next(struct connect *c)
+{
+	if (!c->active || c->fd < 0 || c->next >= c->n)
+		return false;
+	event_del(&c->event);
+	c->last_error = ETIMEDOUT;
+	connect_drop_fd(c);
+	if (!connect_try(c)) {
+		event_assign(&c->event, c->base, -1, 0, on_no_address, c);
+		event_active(&c->event, EV_TIMEOUT, 0);
+	}
+	return true;
+}
+
 void connect_start(struct connect *c, struct event_base *base, const struct netaddr addresses[],
                    size_t n, const struct connect_options *options, struct ledger *ledger,
                    enum ledger_kind kind, struct session_id id, connect_done_fn *done, void *owner)

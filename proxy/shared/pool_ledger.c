@@ -516,6 +516,11 @@ void pool_ledger_learn(struct pool_ledger *ledger, const struct slot *slot,
 	                         memory_order_relaxed);
 }
 
+void pool_ledger_unlearn(struct pool_ledger *ledger, const struct slot *slot)
+{
+	atomic_store_explicit(&place_at(ledger, slot->place)->lessons, 0, memory_order_relaxed);
+}
+
 /* --- what the operator sees ------------------------------------------------------ */
 
 static void copy_status(const struct place *place, struct pool_server_status *out)
