@@ -152,6 +152,16 @@ static void refuse_untrusted(struct listening *l, int fd, const struct netaddr *
 }
 
 /*
+ * Clients are spread over the workers by a hash, not evenly: what counts is the
+ * table. It is asked only when this worker has its part of a good many.
+ */
+static bool is_full(const struct listeners *all)
+{
+	return all->max_sessions != 0 && all->loop->sessions >= all->max_sessions / 4 &&
+	       session_table_count(all->loop->table) >= all->config->max_sessions;
+}
+
+/*
  * One client a turn: the loop reports those that wait behind it again, together
  * with whatever else is ready, and no call is spent on finding that none waits.
  */
@@ -179,7 +189,7 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 		refuse_untrusted(l, fd, &client);
 		return;
 	}
-	if (all->max_sessions != 0 && loop->sessions >= all->max_sessions) {
+	if (is_full(all)) {
 		counter_add(loop->counters, COUNT_SESSIONS_REFUSED, 1);
 		say_and_close(fd, "421 Too many sessions; try again later.\r\n");
 		return;

@@ -435,6 +435,7 @@ struct runtime *runtime_start(struct event_base *base, struct config *config, ch
 	event_add(rt->on_waiters, &second);
 	emit_text(rt, EVENT_CONFIG_LOADED, config->file);
 	emit_listening(rt, config, NULL);
+	(void)auditor_request(rt->auditor);
 	emit_text(rt, EVENT_STARTED, "sallyport " SALLYPORT_VERSION);
 	return rt;
 }

@@ -162,6 +162,22 @@ def test_command_timeout_holds_still_between_lines(setting):
         client.quit()
 
 
+def test_command_timeout_is_each_lines_own(setting):
+    """A client that pipelines may end one line and begin the next in every segment, for ever."""
+    _, front = setting({"command_timeout": T})
+    with client_of(front) as client:
+        client.logon()
+        watch = Stopwatch()
+        client.send(b"PW")
+        while watch.elapsed() < 2 * T:
+            client.send(b"D\r\nPW")
+            client.expect(257)
+            time.sleep(0.2)
+        client.send(b"D\r\n")
+        client.expect(257)
+        client.quit()
+
+
 # ----------------------------------------------------------------------------------------- idle_timeout
 
 

@@ -308,6 +308,48 @@ def test_client_goes_away_in_an_upload_so_that_the_server_sees_a_reset_and_quit(
     assert front.wait_event("session_end")["reason"] == ("client_closed" if end == "fin" else "client_reset")
 
 
+def data_then_reset_control(client, data):
+    """As the kernel ends a process that has not read its last reply."""
+    data.close()
+    client.reset()
+
+
+def data_then_control(client, data):
+    data.close()
+    client.close()
+
+
+def reset_control_then_data(client, data):
+    client.reset()
+    data.close()
+
+
+def abor_behind_another_command(client, data):
+    client.send(b"NOOP\r\nABOR\r\n")
+    data.close()
+
+
+def abor_with_a_bare_lf(client, data):
+    client.send(b"ABOR\n")
+    data.close()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [data_then_reset_control, data_then_control, reset_control_then_data, abor_behind_another_command,
+     abor_with_a_bare_lf],
+)
+def test_fin_of_an_upload_proves_nothing_when_the_client_breaks_off(end, pair):
+    server, _, client = pair()
+    data = client.open_data()
+    client.ask("STOR file", 150)
+    data.sendall(b"x" * SIZE)
+    eventually(lambda: server.uploads and server.uploads[-1].size == SIZE)
+    end(client, data)
+    assert server.wait_upload(timeout=5).end == RST
+    assert b"file" not in server.files
+
+
 @pytest.mark.parametrize("end", ["fin", "rst"])
 def test_client_goes_away_in_a_download_so_that_the_server_is_free_at_once(end, pair):
     server, front, client = pair({"RETR": stalled(1000)})
