@@ -318,8 +318,10 @@ def test_data_accept_timeout_fires_on_a_port_that_nobody_uses(setting):
         client.logon()
         host, port = client.passive_port()
         watch = Stopwatch()
-        eventually(lambda: not listens(host, port), T + 5)
+        assert front.stats()["held"]["passive listener"] == 1
+        eventually(lambda: front.stats()["held"]["passive listener"] == 0, T + 5)
         watch.assert_fired()
+        assert not listens(host, port)
         client.ask("PWD", 257)
         client.quit()
 
