@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,10 +121,28 @@ static int by_number(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
+/*
+ * Like opendir, which ThreadSanitizer does not watch while it does watch closedir: it would take the descriptor for the
+ * one that another thread had under this number before.
+ */
+static DIR *open_dir(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd >= 0 && dir == NULL) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+	}
+	return dir;
+}
+
 /* The descriptors that are open, in order, but for the one that lists them. 0 or -errno. */
 static int list_open(struct fd_list *out)
 {
-	DIR *dir = opendir("/proc/self/fd");
+	DIR *dir = open_dir("/proc/self/fd");
 	const struct dirent *entry;
 
 	if (dir == NULL)
