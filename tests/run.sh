@@ -14,8 +14,8 @@
 #	release		the build that users get
 #	integration	real clients and servers, and rude ones, before the sanitizers' build
 #
-# A stage that fails does not keep the others from running. The end of the output is ctest's summary and
-# pytest's. Exits 1 when anything failed.
+# A stage that fails does not keep the others from running. A few failed integration tests run once more, alone, unless
+# a sanitizer complained. The end of the output is ctest's summary and pytest's. Exits 1 when anything failed.
 #
 # SALLYPORT_BUILD		folder of the builds (build in the source tree)
 # SALLYPORT_TEST_CACHE	folder of fetched servers (${XDG_CACHE_HOME:-~/.cache}/sallyport-tests)
@@ -76,11 +76,50 @@ run_pytest()
 	log=$build/$1.pytest.log
 	shift
 	# shellcheck disable=SC2086
-	(cd "$root/tests/integration" && "$python" -m pytest -p no:cacheprovider -q -rfEs --durations=10 \
-		-n "${SALLYPORT_TEST_JOBS:-4}" "$@" ${SALLYPORT_PYTEST_ARGS:-}
-		echo "$?" >"$log.status") 2>&1 | tee "$log"
-	pytest_summary="$(tail -n 1 "$log")"
-	return "$(cat "$log.status")"
+	pytest_to "$log" -rfEs --durations=10 -n "${SALLYPORT_TEST_JOBS:-4}" "$@" ${SALLYPORT_PYTEST_ARGS:-}
+	status=$?
+	pytest_summary="$pytest_summary
+$(tail -n 1 "$log")"
+	if [ $status -eq 1 ] && may_run_again "$log"; then
+		run_again "$log"
+		status=$?
+	fi
+	return $status
+}
+
+# pytest_to LOG PYTEST-ARGUMENTS...
+pytest_to()
+{
+	pytest_log=$1
+	shift
+	(cd "$root/tests/integration" && "$python" -m pytest -p no:cacheprovider -q "$@"
+		echo "$?" >"$pytest_log.status") 2>&1 | tee "$pytest_log"
+	return "$(cat "$pytest_log.status")"
+}
+
+# Never after a sanitizer's report, and not after more failures than a busy machine explains.
+may_run_again()
+{
+	! grep -qE 'Sanitizer|runtime error:' "$1" && [ "$(grep -cE '^(FAILED|ERROR) ' "$1")" -le 5 ]
+}
+
+# Some minutes of a machine that does many things at once can make a test fail that waits for real time. What failed runs
+# once more, alone; it is named at the end, whether it passes then or not.
+run_again()
+{
+	again=$(sed -nE 's/^(FAILED|ERROR) //; t cut; d; :cut; s/ - .*//; p' "$1" | sort -u)
+	set --
+	while IFS= read -r test; do
+		set -- "$@" "$test"
+	done <<-EOF
+		$again
+	EOF
+	pytest_to "$log.again" -rfEs "$@"
+	status=$?
+	pytest_summary="$pytest_summary
+ran again, alone: $(echo "$again" | tr '\n' ' ')
+$(tail -n 1 "$log.again")"
+	return $status
 }
 
 stage_packages()
@@ -159,5 +198,5 @@ else
 	echo "All stages passed: $*"
 fi
 [ -z "$ctest_summary" ] || echo "$ctest_summary" | sed '/^$/d; s/^/ctest /'
-[ -z "$pytest_summary" ] || echo "$pytest_summary"
+[ -z "$pytest_summary" ] || echo "$pytest_summary" | sed '/^$/d'
 [ -z "$failed" ]
