@@ -29,7 +29,6 @@ struct listeners {
 	struct loop *loop;
 	struct config *config; /* the configuration of the listeners */
 	size_t n;
-	size_t max_sessions;
 	int reserve;	       /* descriptor kept for EMFILE */
 	bool paused;
 	struct event on_resume;
@@ -152,16 +151,6 @@ static void refuse_untrusted(struct listening *l, int fd, const struct netaddr *
 }
 
 /*
- * Clients are spread over the workers by a hash, not evenly: what counts is the
- * table. It is asked only when this worker has its part of a good many.
- */
-static bool is_full(const struct listeners *all)
-{
-	return all->max_sessions != 0 && all->loop->sessions >= all->max_sessions / 4 &&
-	       session_table_count(all->loop->table) >= all->config->max_sessions;
-}
-
-/*
  * One client a turn: the loop reports those that wait behind it again, together
  * with whatever else is ready, and no call is spent on finding that none waits.
  */
@@ -189,11 +178,6 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 		refuse_untrusted(l, fd, &client);
 		return;
 	}
-	if (is_full(all)) {
-		counter_add(loop->counters, COUNT_SESSIONS_REFUSED, 1);
-		say_and_close(fd, "421 Too many sessions; try again later.\r\n");
-		return;
-	}
 	session_new(loop, fd, &client, l->config);
 }
 
@@ -213,8 +197,7 @@ static int adopt(struct listeners *old, const struct netaddr *address)
 	return -1;
 }
 
-struct listeners *listeners_start(struct loop *loop, const int fds[], size_t n, size_t max_sessions,
-				  struct listeners **old)
+struct listeners *listeners_start(struct loop *loop, const int fds[], size_t n, struct listeners **old)
 {
 	struct listeners *all = calloc(1, sizeof(*all) + n * sizeof(all->v[0]));
 	size_t at = 0;
@@ -223,7 +206,6 @@ struct listeners *listeners_start(struct loop *loop, const int fds[], size_t n, 
 		return NULL;
 	all->loop = loop;
 	all->config = config_ref(loop->config);
-	all->max_sessions = max_sessions;
 	all->reserve = open_reserve();
 	evtimer_assign(&all->on_resume, loop->base, on_resume, all);
 	for (size_t i = 0; i < loop->config->listeners_n; i++) {

@@ -277,6 +277,8 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 	limit_sessions(rt, rt->config);
 	rt->workers_n = rt->config->workers;
 	rt->table = session_table_new(rt->config->shards);
+	if (rt->table != NULL)
+		session_table_limit(rt->table, rt->config->max_sessions);
 	rt->queue = event_queue_new(EVENT_QUEUE_CAPACITY);
 	rt->counters = calloc(rt->workers_n, sizeof(*rt->counters));
 	rt->mailboxes = calloc(rt->workers_n, sizeof(*rt->mailboxes));
@@ -297,7 +299,7 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 
 static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 {
-	const struct worker_shared shared = { rt->table, rt->queue, rt->mailboxes, rt->workers_n };
+	const struct worker_shared shared = { rt->table, rt->queue, rt->mailboxes };
 	size_t n = count_binds(rt->config);
 	int *fds = calloc(n, sizeof(int));
 
@@ -539,6 +541,7 @@ void runtime_reload(struct runtime *rt)
 		config_unref(&new);
 		return;
 	}
+	session_table_limit(rt->table, new->max_sessions);
 	emit_listening(rt, new, rt->config);
 	config_unref(&rt->config);
 	rt->config = new;

@@ -245,12 +245,19 @@ void session_publish(struct session *s)
 
 /* --- begin -------------------------------------------------------------------- */
 
-static void refuse(struct loop *loop, int fd)
+/* Before there is a session; in clear only where a client reads it so. */
+static void refuse(struct loop *loop, int fd, const struct listener_config *listener, int error)
 {
-	static const char words[] = "421 Out of memory; try again later.\r\n";
+	static const char full[] = "421 Too many sessions; try again later.\r\n";
+	static const char no_memory[] = "421 Out of memory; try again later.\r\n";
 
 	counter_add(loop->counters, COUNT_SESSIONS_REFUSED, 1);
-	(void)!write(fd, words, sizeof(words) - 1);
+	if (listener->tls.mode == TLS_IMPLICIT)
+		;
+	else if (error == EUSERS)
+		(void)!write(fd, full, sizeof(full) - 1);
+	else
+		(void)!write(fd, no_memory, sizeof(no_memory) - 1);
 	close(fd);
 }
 
@@ -287,7 +294,7 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	}
 	s = calloc(1, sizeof(*s));
 	if (s == NULL) {
-		refuse(loop, fd);
+		refuse(loop, fd, listener, ENOMEM);
 		return;
 	}
 	s->loop = loop;
@@ -308,9 +315,9 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	s->live = session_table_insert(loop->table, &info,
 				       loop->now_ms + s->policy->timeouts.login_timeout);
 	if (s->live == NULL) {
+		refuse(loop, fd, listener, errno);
 		config_unref(&s->config);
 		free(s);
-		refuse(loop, fd);
 		return;
 	}
 	by_id_insert(loop, s);

@@ -23,7 +23,6 @@
 
 struct worker {
 	struct loop loop;
-	size_t workers;		/* how many there are */
 	struct mailbox *mailbox;
 	struct listeners *listeners;
 	struct event *on_mail;
@@ -136,12 +135,6 @@ static void free_update(struct worker_update *update)
 	free(update);
 }
 
-/* A share of the process' limit; 0: none. */
-static size_t share_of_sessions(const struct worker *w, const struct config *config)
-{
-	return (config->max_sessions + w->workers - 1) / w->workers;
-}
-
 static void take_update(struct worker *w, struct worker_update *update)
 {
 	struct config *old = w->loop.config;
@@ -152,8 +145,7 @@ static void take_update(struct worker *w, struct worker_update *update)
 		return;
 	}
 	w->loop.config = update->config;
-	listeners = listeners_start(&w->loop, update->fds, update->n, share_of_sessions(w, update->config),
-				    &w->listeners);
+	listeners = listeners_start(&w->loop, update->fds, update->n, &w->listeners);
 	if (listeners == NULL) {
 		log_write(w->loop.events, LEVEL_ERROR,
 			  "worker %u: out of memory; it keeps the old configuration", w->loop.worker);
@@ -297,7 +289,6 @@ struct worker *worker_new(uint32_t number, const struct worker_shared *shared, s
 	if (w == NULL)
 		return NULL;
 	atomic_init(&w->done, false);
-	w->workers = shared->workers;
 	w->loop.worker = number;
 	w->loop.table = shared->table;
 	w->loop.events = shared->events;
@@ -310,7 +301,7 @@ struct worker *worker_new(uint32_t number, const struct worker_shared *shared, s
 		worker_free(w);
 		return NULL;
 	}
-	w->listeners = listeners_start(&w->loop, fds, n, share_of_sessions(w, config), &w->listeners);
+	w->listeners = listeners_start(&w->loop, fds, n, &w->listeners);
 	if (w->listeners == NULL) {
 		worker_free(w);
 		return NULL;

@@ -28,13 +28,11 @@ struct listeners; /* those of one worker */
  * Begins to accept on the descriptors fds[i] for loop->config->listeners: one
  * for each bind of each listener, in order; they belong to it from now on. -1:
  * the socket of that address is taken over from *old, so that no client that
- * waits on it is lost. *old is stopped. `max_sessions`: this worker's share of
- * the limit, the whole of which is held against the table (0: no limit). NULL:
- * no memory (then nothing has changed, and the descriptors are still the
- * caller's).
+ * waits on it is lost. *old is stopped. NULL: no memory (then nothing has
+ * changed, and the descriptors are still the caller's).
  */
 SP_MUSTCHECK struct listeners *listeners_start(struct loop *loop, const int fds[], size_t n,
-					       size_t max_sessions, struct listeners **old);
+					       struct listeners **old);
 
 /* Closes the sockets: no more clients. */
 void listeners_stop(struct listeners **listeners);

@@ -118,10 +118,13 @@ struct session_table *session_table_new(size_t shards);
 /* All records must have been removed. */
 void session_table_free(struct session_table **table);
 
+/* At most so many records from now on (0: any number); those that are there stay. At first: any number. Any thread. */
+void session_table_limit(struct session_table *table, size_t records);
+
 /*
  * Makes a record for info->id (which must be new) with the given deadline.
- * Returns its live part, which the owner may use until it calls remove; NULL:
- * no memory. Owner.
+ * Returns its live part, which the owner may use until it calls remove; NULL
+ * and errno: EUSERS, as many as there may be; ENOMEM. Owner.
  */
 SP_MUSTCHECK struct session_live *session_table_insert(struct session_table *table,
 						       const struct session_info *info, int64_t deadline_ms)

@@ -33,7 +33,6 @@ struct worker_shared {
 	struct session_table *table;
 	struct event_queue *events;
 	struct mailbox *const *mailboxes; /* by worker number */
-	size_t workers;
 };
 
 /*

@@ -14,6 +14,7 @@
  */
 #include "sallyport/session_table.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +57,25 @@ struct shard {
 struct session_table {
 	size_t shards; /* a power of two */
 	struct shard *shard;
+	_Atomic size_t limit;
+	/* Records that are there or are about to be: never above the limit, whoever asks at the same time. */
+	_Alignas(64) _Atomic size_t admitted;
 };
+
+static bool admit(struct session_table *table)
+{
+	size_t limit = atomic_load_explicit(&table->limit, memory_order_relaxed);
+
+	if (atomic_fetch_add_explicit(&table->admitted, 1, memory_order_relaxed) < limit)
+		return true;
+	atomic_fetch_sub_explicit(&table->admitted, 1, memory_order_relaxed);
+	return false;
+}
+
+static void dismiss(struct session_table *table)
+{
+	atomic_fetch_sub_explicit(&table->admitted, 1, memory_order_relaxed);
+}
 
 /* The finalizer of splitmix64: a bijection whose bits all depend on all bits. */
 static uint64_t hash_of(struct session_id id)
@@ -105,11 +124,13 @@ struct session_table *session_table_new(size_t shards)
 	while (rounded < shards)
 		rounded *= 2;
 
-	struct session_table *table = malloc(sizeof(*table));
+	struct session_table *table = aligned_alloc(_Alignof(struct session_table), sizeof(*table));
 
 	if (table == NULL)
 		return NULL;
 	table->shards = 0;
+	atomic_init(&table->limit, SIZE_MAX);
+	atomic_init(&table->admitted, 0);
 	table->shard = aligned_alloc(_Alignof(struct shard), rounded * sizeof(struct shard));
 	while (table->shard != NULL && table->shards < rounded) {
 		if (!shard_init(&table->shard[table->shards])) {
@@ -343,16 +364,29 @@ static bool file_record(struct shard *shard, struct record *record, int64_t now_
 	return due;
 }
 
+void session_table_limit(struct session_table *table, size_t records)
+{
+	atomic_store_explicit(&table->limit, records == 0 ? SIZE_MAX : records, memory_order_relaxed);
+}
+
 struct session_live *session_table_insert(struct session_table *table,
                                           const struct session_info *info, int64_t deadline_ms)
 {
 	SP_ASSERT_UNLOCKED();
 	SP_ASSERT(info->id.v != 0 && deadline_ms >= 0);
 
-	struct record *record = record_new(info);
+	struct record *record;
 
-	if (record == NULL)
+	if (!admit(table)) {
+		errno = EUSERS;
 		return NULL;
+	}
+	record = record_new(info);
+	if (record == NULL) {
+		dismiss(table);
+		errno = ENOMEM;
+		return NULL;
+	}
 
 	uint64_t hash = hash_of(info->id);
 	struct shard *shard = shard_of(table, hash);
@@ -406,6 +440,7 @@ bool session_table_remove(struct session_table *table, struct session_id id,
 	if (last != NULL)
 		copy_record(record, last);
 	free(record);
+	dismiss(table);
 	return true;
 }
 

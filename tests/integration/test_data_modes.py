@@ -166,11 +166,15 @@ def test_auto_finds_the_mode_that_a_legacy_server_knows_and_remembers_it(table, 
 
 def test_server_that_knows_no_mode_at_all_is_425_and_the_session_goes_on(pair):
     table = {verb: "502 Not here" for verb in ("EPSV", "PASV", "EPRT", "PORT")}
-    _, _, client = pair(table)
+    server, _, client = pair(table)
     for _ in range(2):
         client.ask("EPSV", 425)
         client.ask("PWD", 257)
         client.ask("RETR good", 425)
+    # its administrator mends it: what it refused is not held against it for ever
+    for verb in table:
+        del server.table[verb]
+    assert download(client, "EPSV", "RETR good") == server.files[b"good"]
 
 
 def test_temporary_refusal_of_a_mode_is_not_remembered(pair):

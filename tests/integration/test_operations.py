@@ -156,6 +156,33 @@ def test_drain_lets_a_running_transfer_end_and_accepts_nobody(sallyport, server)
     assert front.wait(10) == 0
 
 
+def test_drain_leaves_what_a_client_has_queued_behind_a_transfer(sallyport, server):
+    gate = threading.Event()
+
+    def slow(session, _):
+        session.say("150 Here it comes")
+        with session.open_data():
+            gate.wait(20)
+        session.say("226 Sent")
+
+    server.table["RETR"] = slow
+    front = sallyport(server, top={"drain_timeout": "20s"})
+    with RudeClient(front.host, front.port) as client:
+        client.logon()
+        with client.open_data() as data:
+            client.ask("RETR f", 150)
+            client.send(b"PWD\r\nPWD\r\n")
+            front.signal(signal.SIGTERM)
+            eventually(lambda: not listens(front.host, front.port))
+            gate.set()
+            drain(data)
+        client.expect(226)
+        client.expect(421)
+        assert client.wait_end() == FIN
+    assert front.wait(10) == 0
+    assert "PWD" not in server.verbs()
+
+
 def test_drain_timeout_ends_transfers_that_do_not_end(sallyport, server):
     server.table["RETR"] = stalled(1000)
     front = sallyport(server, top={"drain_timeout": "1s"})
@@ -201,6 +228,23 @@ def test_signal_while_servers_and_clients_hang_still_ends(sallyport, server):
         clients[2].send(b"NO")
         front.signal(signal.SIGTERM)
         assert front.wait(15) == 0
+
+
+def test_max_sessions_is_of_all_workers_together(sallyport, server):
+    """However the kernel's hash spreads the clients over the workers, the limit is neither undercut nor exceeded."""
+    front = sallyport(server, top={"max_sessions": 6, "workers": 2})
+    for _ in range(5):
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(RudeClient(front.host, front.port, greeted=False)) for _ in range(9)]
+            codes = sorted(client.reply().code for client in clients)
+            assert codes == [220] * 6 + [421] * 3
+        eventually(lambda: not front.sessions())
+
+
+def test_orphans_are_looked_for_at_the_start(sallyport, server):
+    """The first audit is not an interval (a minute) away: until then "no orphans" would mean that nobody looked."""
+    front = sallyport(server)
+    eventually(lambda: front.ask("show orphans")["audits"] > 0, 30)
 
 
 # ------------------------------------------------------------------------------------------- reload

@@ -29,7 +29,7 @@ allowed_for() { # NAME
 		pthread_condattr_destroy clock_gettime clock_getres sp_now_us" ;;
 	wheel | wait_queue | ledger | counters) ;;
 	fd_registry) echo "calloc free" ;;
-	session_table) echo "$memory $lock wheel_init wheel_add wheel_remove wheel_take_due" ;;
+	session_table) echo "$memory $lock __errno_location wheel_init wheel_add wheel_remove wheel_take_due" ;;
 	pool_ledger) echo "$memory $lock wait_queue_init wait_queue_join wait_queue_leave wait_queue_leave_first
 		wait_queue_has_turn wait_queue_tell wait_queue_came_in_vain balance_choose balance_hash sp_copy sp_now_ms strlen strncmp" ;;
 	port_ledger) echo "calloc free $lock" ;;

@@ -392,6 +392,10 @@ START_TEST(lessons_stay_with_the_server)
 	ck_assert_uint_eq(pool_ledger_lessons(ledger, &b), 0);
 	configure(ledger, 2, 5);
 	ck_assert_uint_eq(pool_ledger_lessons(ledger, &a), LESSON_NO_EPSV | LESSON_NO_EPRT);
+	pool_ledger_learn(ledger, &b, LESSON_NO_EPSV);
+	pool_ledger_unlearn(ledger, &a);
+	ck_assert_uint_eq(pool_ledger_lessons(ledger, &a), 0);
+	ck_assert_uint_eq(pool_ledger_lessons(ledger, &b), LESSON_NO_EPSV);
 	release(ledger, &a);
 	release(ledger, &b);
 	pool_ledger_free(&ledger);

@@ -4,6 +4,7 @@
  * complete, repeated and cheap, and a listing survives growth.
  */
 #include <check.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +166,35 @@ START_TEST(shards_are_rounded_up_to_a_power_of_two)
 		ck_assert_uint_eq(session_table_shards(table), sizes[i][1]);
 		session_table_free(&table);
 	}
+}
+END_TEST
+
+START_TEST(limit_is_held_and_may_change)
+{
+	struct session_table *table = session_table_new(4);
+	struct session_info info = info_of(3);
+
+	session_table_limit(table, 2);
+	insert(table, 1, CLOCK_NEVER);
+	insert(table, 2, CLOCK_NEVER);
+	errno = 0;
+	ck_assert_ptr_null(session_table_insert(table, &info, CLOCK_NEVER));
+	ck_assert_int_eq(errno, EUSERS);
+	ck_assert_uint_eq(session_table_count(table), 2);
+	session_table_remove(table, id_of(1), NULL);
+	ck_assert(!session_table_remove(table, id_of(1), NULL));
+	insert(table, 3, CLOCK_NEVER);
+
+	info = info_of(4);
+	session_table_limit(table, 1);
+	ck_assert_ptr_null(session_table_insert(table, &info, CLOCK_NEVER));
+	session_table_remove(table, id_of(2), NULL);
+	ck_assert_ptr_null(session_table_insert(table, &info, CLOCK_NEVER));
+	session_table_limit(table, 0);
+	insert(table, 4, CLOCK_NEVER);
+	insert(table, 5, CLOCK_NEVER);
+	remove_all(table, 3, 6);
+	session_table_free(&table);
 }
 END_TEST
 
@@ -500,6 +530,7 @@ int main(void)
 
 	tcase_add_test(tcase, record_comes_out_as_it_went_in);
 	tcase_add_test(tcase, shards_are_rounded_up_to_a_power_of_two);
+	tcase_add_test(tcase, limit_is_held_and_may_change);
 	tcase_add_test(tcase, due_record_is_told_once_and_again_after_the_repeat_time);
 	tcase_add_test(tcase, touched_record_is_filed_again_and_not_told);
 	tcase_add_test(tcase, record_without_a_deadline_is_never_told);
