@@ -349,14 +349,19 @@ static void explain_health(struct speaker *s, const struct pool_config *pool)
 	const struct health_config *health = &pool->health;
 
 	if (health->check == CHECK_NONE) {
-		ADD(s, "    a server is down when %u logons in a row have failed, until one succeeds", health->fall);
+		if (health->fall != HEALTH_FALL) {
+			ADD(s, "    a server is down when %u logons in a row have failed, until one succeeds",
+			    health->fall);
+			end_line(s);
+		}
 	} else {
 		ADD(s, "    each server is checked (%s) every %s, for ", check_kind_name(health->check),
 		    config_duration_show(health->every_ms).text);
-		ADD(s, "%s at most; down when %u checks or logons have failed, up when %u checks have passed",
+		ADD(s, "%s at most; down when %u checks or logons in a row have failed, "
+		    "up when %u checks in a row have passed",
 		    config_duration_show(health->timeout_ms).text, health->fall, health->rise);
+		end_line(s);
 	}
-	end_line(s);
 	if (health->user != NULL) {
 		ADD(s, "    checks log on as %s, %s", health->user,
 		    health->password_file != NULL ? health->password_file : "without a password");

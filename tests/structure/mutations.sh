@@ -108,7 +108,7 @@ must_fail "calls through a pointer" symbols session_table
 mutate "the ledger wakes the waiter itself" proxy/shared/pool_ledger.c '/^#include "sallyport\/clock.h"/a\
 #include "sallyport/mailbox.h"\
 extern struct mailbox *owner;
-s/^	struct session_id next = offer_locked(ledger, now_ms);/&\
+s/^	struct session_id next = pool_ledger_offer_locked(ledger, now_ms);/&\
 	if (!mailbox_post(owner, (struct message){ .kind = MESSAGE_SLOT, .id = next }))\
 		next.v = 0;/'
 must_fail "pool_ledger.c may not call mailbox_post" symbols pool_ledger
