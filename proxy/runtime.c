@@ -14,6 +14,7 @@
 
 #include "sallyport/admin.h"
 #include "sallyport/auditor.h"
+#include "sallyport/caretaker.h"
 #include "sallyport/events.h"
 #include "sallyport/fd_registry.h"
 #include "sallyport/listener.h"
@@ -52,6 +53,7 @@ struct runtime {
 	size_t ledgers_n;
 	struct runtime_ports ports;
 	struct reaper *reaper;
+	struct caretaker *caretaker;
 	struct auditor *auditor;
 	struct admin *admin;
 	struct event *on_look;	  /* while draining: are the workers done? */
@@ -107,6 +109,17 @@ static void offer_waiters(struct runtime *rt, struct pool_ledger *ledger)
 	}
 }
 
+static struct health_terms health_terms(const struct pool_config *pool, const struct server_config *server)
+{
+	return (struct health_terms){
+		.checked = config_check_kind(pool, server) != CHECK_NONE,
+		.fall = pool->health.fall,
+		.rise = pool->health.rise,
+		.every_ms = pool->health.every_ms,
+		.slow_start_ms = pool->slow_start_ms,
+	};
+}
+
 /* Gives each pool of `config` its ledger and states its servers there. */
 static bool attach_ledgers(struct runtime *rt, struct config *config)
 {
@@ -126,6 +139,11 @@ static bool attach_ledgers(struct runtime *rt, struct config *config)
 			sp_copy(terms[j].name, sizeof(terms[j].name), server->name);
 			terms[j].weight = server->weight;
 			terms[j].max_sessions = server->max_sessions;
+			terms[j].backup = server->backup;
+			terms[j].state = server->state;
+			terms[j].warm = server->warm;
+			terms[j].warm_age_ms = server->warm_age_ms;
+			terms[j].health = health_terms(pool, server);
 		}
 		if (!pool_ledger_configure(pool->ledger, pool->balance, terms, pool->servers_n, pool->places))
 			return false;
@@ -327,9 +345,16 @@ static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 
 static bool start_threads(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 {
+	const struct caretaker_sources sources = { rt->base, rt->table, rt->queue, rt->mailboxes };
+
 	rt->reaper = reaper_start(rt->table, rt->mailboxes, rt->workers_n);
 	if (rt->reaper == NULL) {
 		set_error(error, "cannot start the reaper", "");
+		return false;
+	}
+	rt->caretaker = caretaker_new(&sources, rt->config);
+	if (rt->caretaker == NULL) {
+		set_error(error, "cannot look after servers", "out of memory");
 		return false;
 	}
 	for (; rt->started < rt->workers_n; rt->started++) {
@@ -543,6 +568,7 @@ void runtime_reload(struct runtime *rt)
 	}
 	session_table_limit(rt->table, new->max_sessions);
 	emit_listening(rt, new, rt->config);
+	caretaker_configure(rt->caretaker, new);
 	config_unref(&rt->config);
 	rt->config = new;
 	rt->tls_loaded = stamp;
@@ -579,6 +605,7 @@ static void tell_workers(struct runtime *rt, struct message message)
 void runtime_drain(struct runtime *rt)
 {
 	emit_text(rt, EVENT_STOPPING, "");
+	caretaker_free(&rt->caretaker); /* no logon will come for what it keeps */
 	tell_workers(rt, (struct message){ .kind = MESSAGE_DRAIN, .number = rt->config->drain_timeout_ms });
 }
 
@@ -615,6 +642,7 @@ void runtime_free(struct runtime **runtime)
 	if (rt == NULL)
 		return;
 	*runtime = NULL;
+	caretaker_free(&rt->caretaker);
 	admin_stop(&rt->admin);
 	auditor_free(&rt->auditor);
 	/* Workers that run when the start failed half-way have no session yet. */

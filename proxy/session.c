@@ -431,6 +431,7 @@ void session_drop_server(struct session *s, bool gone)
 		give_slot_back(s->loop, s->pool->ledger, &s->slot);
 	}
 	s->server_config = NULL;
+	s->warm = false;
 	s->server_tls_begin = false;
 	s->server_securing = false;
 	s->server_prot = false;
@@ -747,9 +748,9 @@ static void on_server_ready(void *owner, unsigned ready)
 	session_settle(s);
 }
 
-void session_on_kick(struct session *s)
+void session_on_kick(struct session *s, enum end_reason reason)
 {
-	session_end(s, END_KICKED);
+	session_end(s, reason);
 }
 
 void session_on_slot(struct session *s)

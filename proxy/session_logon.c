@@ -15,6 +15,7 @@
 #include "session_private.h"
 
 static void choose_server(struct session *s);
+static void server_greeted(struct session *s);
 
 static void wipe_line(char **line)
 {
@@ -239,6 +240,10 @@ static void reach_server(struct session *s)
 	s->facts.connecting_ms = s->loop->now_ms;
 	s->logon->started_ms = s->loop->now_ms;
 	s->last_server = server;
+	if (session_take_warm(s)) {
+		server_greeted(s);
+		return;
+	}
 	if (server->address.family != AF_UNSPEC) {
 		dial(s, &server->address, 1);
 		return;
@@ -321,6 +326,10 @@ void logon_server_failed(struct session *s, const char *why)
 	struct logon *logon = s->logon;
 	bool under_way = s->purpose == PURPOSE_LOGON || s->early;
 
+	if (logon != NULL && under_way && session_warm_failed(s)) {
+		reach_server(s);
+		return;
+	}
 	if (logon == NULL || !under_way) {
 		/* Between a refused logon and the next, or before PASS: nobody needs to know. */
 		session_drop_server(s, s->server_eof);
@@ -595,6 +604,17 @@ static void ready_for_user(struct session *s)
 	send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
 }
 
+static void server_greeted(struct session *s)
+{
+	s->facts.connecting_ms = 0;
+	if (!wants_tls(s))
+		ready_for_user(s);
+	else if (stream_is_tls(&s->server.stream))
+		send_line(s, LOGON_PBSZ, VERB_PBSZ, "PBSZ 0");
+	else
+		send_line(s, LOGON_AUTH, VERB_AUTH, "AUTH TLS");
+}
+
 static void on_greeting(struct session *s, const struct reply *reply)
 {
 	if (reply->code == 120) {
@@ -606,13 +626,7 @@ static void on_greeting(struct session *s, const struct reply *reply)
 							  : "server did not greet with 220");
 		return;
 	}
-	s->facts.connecting_ms = 0;
-	if (!wants_tls(s))
-		ready_for_user(s);
-	else if (stream_is_tls(&s->server.stream))
-		send_line(s, LOGON_PBSZ, VERB_PBSZ, "PBSZ 0");
-	else
-		send_line(s, LOGON_AUTH, VERB_AUTH, "AUTH TLS");
+	server_greeted(s);
 }
 
 static void on_auth_answer(struct session *s, const struct reply *reply)
@@ -667,6 +681,8 @@ void logon_on_reply(struct session *s, const struct reply *reply)
 {
 	s->facts.command_sent_ms = 0;
 	s->facts.slow_command_ms = 0;
+	if (reply->code != 421)
+		s->warm = false;
 	switch (s->stage) {
 	case LOGON_GREETING:
 		on_greeting(s, reply);

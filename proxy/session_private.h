@@ -159,6 +159,7 @@ struct session {
 	bool pbsz;			    /* RFC 4217 section 8: PBSZ has come */
 	bool prot_p;			    /* PROT P: the client's data connections are protected */
 	bool server_prot;		    /* the same, towards the server */
+	bool warm;			    /* the server's connection waited for us, and nothing has come on it yet */
 	bool early;			    /* a server is being connected before USER has come */
 	bool ending;
 	bool no_memory;			    /* a buffer could not grow: ends at the next settling */
@@ -238,6 +239,13 @@ struct data_peers session_data_peers(const struct session *s);
 struct data_source session_source(const struct session *s);
 /* Writes the PROXY header for the session's server on a connection that has just been made. */
 bool session_send_header(struct session *s, struct stream *stream);
+
+/* session_warm.c */
+
+/* The slot came with a connection, and it is alive: it is the session's now, greeted. */
+bool session_take_warm(struct session *s);
+/* The connection ended before anything came on it: it is dropped, its slot is kept, and the server is to be dialled. */
+bool session_warm_failed(struct session *s);
 
 /* session_queue.c: the client's command lines. */
 

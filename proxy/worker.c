@@ -173,7 +173,7 @@ static void on_message(struct worker *w, const struct message *message)
 		return;
 	case MESSAGE_KICK:
 		if (s != NULL)
-			session_on_kick(s);
+			session_on_kick(s, (enum end_reason)message->number);
 		return;
 	case MESSAGE_SLOT:
 		if (s != NULL)

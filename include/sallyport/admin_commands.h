@@ -24,7 +24,7 @@ enum admin_verb {
 	ADMIN_VERB_COUNT,
 };
 
-enum admin_argument { ADMIN_ARGUMENT_NONE, ADMIN_ARGUMENT_NOW, ADMIN_ARGUMENT_ID };
+enum admin_argument { ADMIN_ARGUMENT_NONE, ADMIN_ARGUMENT_NOW, ADMIN_ARGUMENT_ID, ADMIN_ARGUMENT_SERVER };
 enum admin_role { ADMIN_ROLE_READ, ADMIN_ROLE_WRITE };
 
 struct admin_command_row {
@@ -42,6 +42,8 @@ struct admin_request {
 	bool json;
 	bool now;	      /* show orphans --now */
 	struct session_id id; /* kick */
+	char pool[NAME_MAX_LEN]; /* up, drain, maintenance */
+	char server[NAME_MAX_LEN];
 };
 
 /*

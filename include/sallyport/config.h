@@ -110,6 +110,22 @@ struct listener_config {
 	const struct policy *policy;	/* applies until a route is known: the one named "default" */
 };
 
+/* Health checks of a pool's servers. */
+struct health_config {
+	enum check_kind check;
+	int64_t every_ms;
+	int64_t timeout_ms;	/* of a whole check, and of making a warm connection */
+	unsigned fall;
+	unsigned rise;
+	char *user;		/* of CHECK_LOGON and CHECK_TRANSFER; NULL: not given */
+	char *password_file;
+	char *password;		/* what was in it; NULL: none */
+	char *probe;		/* path of a file to fetch; NULL: a listing */
+};
+
+/* Whether the sessions at a server end with its being taken out of service. */
+enum end_sessions { END_SESSIONS_NEVER, END_SESSIONS_MAINTENANCE, END_SESSIONS_DOWN };
+
 /* A server: a numeric address, or a name that is looked up. */
 struct server_config {
 	char name[NAME_MAX_LEN];
@@ -126,6 +142,11 @@ struct server_config {
 	bool proxy_protocol_data; /* on the data connections that we dial, too */
 	struct netaddr source;	/* of our connections; AF_UNSPEC: the kernel chooses */
 	bool transparent;	/* the client's address is their source */
+	bool backup;		/* used when no other server of the pool can be */
+	enum server_state state; /* UP, DRAIN, MAINTENANCE: until somebody orders otherwise */
+	enum check_kind check;	/* CHECK_AS_POOL: as in the pool's health section */
+	unsigned warm;		/* connections that are kept ready */
+	int64_t warm_age_ms;
 	struct server_tls_config tls;
 };
 
@@ -136,6 +157,9 @@ struct pool_config {
 	size_t servers_n;	/* 1..POOL_SERVERS_MAX */
 	int64_t queue_timeout_ms;
 	unsigned tries;		/* servers tried for one logon; 0: all */
+	int64_t slow_start_ms;	/* until a server that has come up has its whole share */
+	enum end_sessions end_sessions;
+	struct health_config health;
 	bool early_connect;	/* connect before USER where the route cannot depend on it */
 	struct pool_ledger *ledger; /* runtime state; attached before the snapshot is in force; not owned */
 	uint16_t places[POOL_SERVERS_MAX]; /* of the servers in the ledger */
@@ -208,6 +232,9 @@ void config_unref(struct config **config);
 
 /* Stands for the state of all files of TLS that it names: another number, another certificate. Reads the disk. */
 uint64_t config_tls_stamp(const struct config *config);
+
+/* How a server of the pool is checked. */
+enum check_kind config_check_kind(const struct pool_config *pool, const struct server_config *server);
 
 /* What the configuration means, for `-t`: listeners, routes in order, pools with their servers, policies. */
 void config_explain(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx);

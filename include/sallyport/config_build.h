@@ -42,6 +42,10 @@ void config_check_policies(struct config_build *build);
 /* PROXY protocol and sources: which keys go together; called by it. */
 void config_check_proxy(struct config_build *build);
 
+/* Health checks and warm connections: which keys go together; reads password files. Called by it. */
+void config_check_health(struct config_build *build);
+void config_health_free(struct health_config *health);
+
 /* TLS: which keys go together; then files and settings become contexts. Called by it, last. */
 void config_check_tls(struct config_build *build);
 void config_tls_free_listener(struct listener_tls *tls);

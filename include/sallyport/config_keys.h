@@ -18,6 +18,7 @@ enum config_section_id {
 	SECTION_LISTENER,
 	SECTION_CERTIFICATE,
 	SECTION_POOL,
+	SECTION_HEALTH,
 	SECTION_SERVER,
 	SECTION_POLICY,
 	SECTION_ROUTE,
@@ -52,7 +53,7 @@ struct config_key {
 	const char *text;    /* one line for people */
 };
 
-#define CONFIG_KEYS_MAX 128
+#define CONFIG_KEYS_MAX 160
 
 extern const struct config_key config_keys[];
 extern const size_t config_keys_n; /* at most CONFIG_KEYS_MAX */

@@ -13,7 +13,7 @@
 
 enum message_kind {
 	MESSAGE_NOTICE,	   /* id is past its deadline. Repeated by the reaper until it has its effect. */
-	MESSAGE_KICK,	   /* end id (reason KICKED). Loss: the operator is told and asks again. */
+	MESSAGE_KICK,	   /* end id; number: enum end_reason. Loss: the operator is told and asks again. */
 	MESSAGE_SLOT,	   /* id may have the slot it waits for. Loss: the ledger offers it again (pool_ledger.h). */
 	MESSAGE_CONFIG,	   /* pointer: a struct worker_update (worker.h), which the worker takes over. */
 	MESSAGE_DRAIN,	   /* stop accepting; end sessions that have no transfer; number: ms until the rest goes */

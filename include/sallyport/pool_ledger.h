@@ -17,6 +17,8 @@
 
 #include "sallyport/balance.h"
 #include "sallyport/base.h"
+#include "sallyport/health.h"
+#include "sallyport/netaddr.h"
 #include "sallyport/session_id.h"
 #include "sallyport/thread_safety.h"
 
@@ -26,10 +28,8 @@
 /* A told waiter that has not come is told again after this, and those behind it are told as well. */
 #define WAITER_REPEAT_MS 1000
 
-/* This many failures in a row take a server out of the choice. */
-#define POOL_FAILURES_MAX    3
-#define POOL_DOWN_FIRST_MS   1000
-#define POOL_DOWN_LONGEST_MS 30000
+/* Warm connections of one server. */
+#define POOL_WARM_MAX 32
 
 /* A session's place at a server; by value, held by the session, given back once. */
 struct slot {
@@ -37,17 +37,30 @@ struct slot {
 	bool trial;	 /* the one logon that may try a server that is down */
 	uint16_t server; /* index in the asker's configuration of the pool */
 	uint16_t place;	 /* the ledger's */
+	bool warm;	 /* with it comes warm_fd, connected and greeted, which is the asker's now */
+	int warm_fd;
 };
+
+/* Whether a server is chosen, or why not. */
+enum server_state {
+	SERVER_UP,
+	SERVER_DOWN,	    /* by its logons or its checks (health.h), or by order */
+	SERVER_DRAIN,	    /* by order: gets no new sessions, and is checked */
+	SERVER_MAINTENANCE, /* by order: gets no new sessions, and is left alone */
+};
+const char *server_state_name(enum server_state state);
 
 /* What is configured of one server; by value. */
 struct pool_server_terms {
 	char name[32];
 	uint32_t weight;	/* 1.. */
 	uint32_t max_sessions;	/* 0: no limit */
+	bool backup;
+	enum server_state state; /* UP, DRAIN, MAINTENANCE */
+	struct health_terms health;
+	uint32_t warm;		/* connections to keep ready, at most POOL_WARM_MAX */
+	int64_t warm_age_ms;	/* and how long */
 };
-
-/* Why a server is not chosen at the moment. */
-enum server_state { SERVER_UP, SERVER_DOWN, SERVER_DRAIN, SERVER_MAINTENANCE };
 
 /* What the servers of a pool have taught us; kept here since all workers share it. */
 enum server_lesson {
@@ -65,9 +78,16 @@ struct pool_server_status {
 	uint64_t logons;      /* slots given out in all */
 	uint64_t failures;    /* pool_ledger_failed() */
 	uint32_t failures_in_row;
+	uint64_t checks;
+	uint64_t checks_failed;
+	unsigned share;	      /* of its weight, in percent (slow start) */
+	uint32_t warm;	      /* connections that are ready */
+	uint32_t reserved;    /* of max_sessions: for these, for those on their way, for a check */
 	int64_t response_us;  /* smoothed; 0: not known */
 	int64_t down_until_ms; /* while state is DOWN by failures: when it is tried again */
+	int64_t changed_ms;    /* the last change of state; 0: none yet */
 	char reason[96];       /* of the last change of state */
+	char check_text[96];   /* what the last check found */
 };
 
 struct pool_ledger;
@@ -143,11 +163,9 @@ SP_MUSTCHECK struct session_id pool_ledger_offer(struct pool_ledger *ledger, int
 
 /*
  * The slot's server failed (or served) a logon before it was confirmed; the
- * slot is still held. POOL_FAILURES_MAX failures in a row take it out of the
- * choice for a growing while (1 s, 2 s, 4 s … 30 s), after which one logon may
- * try it. `response_us`: how long it took over the logon, 0: not measured.
- * Returns true when this changed its state. Served takes the lock only when the
- * server has failed before.
+ * slot is still held. What follows: health.h. `response_us`: how long it took
+ * over the logon, 0: not measured. Returns true when this changed its state.
+ * Served takes the lock only when the server has failed before.
  */
 bool pool_ledger_failed(struct pool_ledger *ledger, struct slot *slot, int64_t now_ms, const char *reason)
     SP_EXCLUDES(sp_any_shard);
@@ -155,12 +173,84 @@ bool pool_ledger_served(struct pool_ledger *ledger, struct slot *slot, int64_t r
     SP_EXCLUDES(sp_any_shard);
 
 /*
- * Sets the state of the server of that name by order of the operator or a
- * health check. UP forgets earlier failures; DOWN, DRAIN and MAINTENANCE stay
- * until the next order. True when this changed its state. Any thread.
+ * Sets the state of the server of that name by order of the operator. UP
+ * forgets earlier failures; DOWN, DRAIN and MAINTENANCE stay until the next
+ * order, or until a reload configures another state than the one before it did.
+ * True when this changed its state. Any thread.
  */
 bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum server_state state,
 			   const char *reason) SP_EXCLUDES(sp_any_shard);
+
+/* --- checks, and connections that are kept ready ----------------------------------
+ *
+ * Whoever looks after the servers (one thread for all workers) asks what is due
+ * and has by that what it needs of max_sessions: it is *reserved*, never more
+ * than there is, and never the last one that a logon could have, unless the
+ * server is down anyway or has a single place and nobody on it. Each chore ends
+ * with pool_ledger_warm_put(), or with pool_ledger_chore_done() when the
+ * connection is closed on both sides.
+ */
+enum pool_chore_kind { CHORE_CHECK, CHORE_WARM };
+
+struct pool_chore {
+	enum pool_chore_kind kind;
+	bool failed; /* CHORE_WARM: the server gave no connection; the next try a little later */
+	uint16_t place;
+	char name[32]; /* of the server */
+};
+
+/* Behind a warm connection that could not be made. */
+#define POOL_WARM_RETRY_MS 1000
+
+
+/* Up to n chores that are due and have begun by this. */
+SP_MUSTCHECK size_t pool_ledger_chores(struct pool_ledger *ledger, int64_t now_ms, struct pool_chore out[],
+				       size_t n) SP_EXCLUDES(sp_any_shard);
+
+enum check_verdict {
+	VERDICT_PASSED,
+	VERDICT_FAILED,
+	VERDICT_FULL, /* it says that it has too many users: proves nothing while some are ours */
+	VERDICT_VOID, /* the check could not be made; the fault is ours */
+};
+
+/*
+ * The verdict of a CHORE_CHECK, before it is done. True: the server's state has
+ * changed, to *state.
+ */
+bool pool_ledger_checked(struct pool_ledger *ledger, const struct pool_chore *chore,
+			 enum check_verdict verdict, int64_t now_ms, const char *text,
+			 enum server_state *state) SP_EXCLUDES(sp_any_shard);
+
+/* Gives back what was reserved. Returns who is to be told, as pool_ledger_release() does. */
+SP_MUSTCHECK struct session_id pool_ledger_chore_done(struct pool_ledger *ledger, const struct pool_chore *chore,
+						      int64_t now_ms) SP_EXCLUDES(sp_any_shard);
+
+/* A connection that is connected and greeted. */
+struct warm {
+	int fd;
+	int64_t since_ms;
+};
+
+/*
+ * Ends a CHORE_WARM: the connection is ready, its descriptor the ledger's until
+ * a logon has it. Returns who is to be told. False in *taken: it is not wanted
+ * any more (the chore goes on, and the descriptor is still the caller's).
+ */
+SP_MUSTCHECK struct session_id pool_ledger_warm_put(struct pool_ledger *ledger, const struct pool_chore *chore,
+						    const struct warm *warm, int64_t now_ms, bool *taken)
+    SP_EXCLUDES(sp_any_shard);
+
+/*
+ * Takes all connections that wait for the place's server out of the ledger, to
+ * look at them: each a CHORE_WARM of its own (*chore is that of all), to be put
+ * back or done. *age_ms: how long they may wait. Returns how many. The caller
+ * goes through places 0 .. pool_ledger_places().
+ */
+SP_MUSTCHECK size_t pool_ledger_warm_take(struct pool_ledger *ledger, uint16_t place, struct pool_chore *chore,
+					  struct warm out[POOL_WARM_MAX], int64_t *age_ms)
+    SP_EXCLUDES(sp_any_shard);
+size_t pool_ledger_places(struct pool_ledger *ledger) SP_EXCLUDES(sp_any_shard);
 
 /* Lessons are read on every logon: a relaxed atomic, no lock. A slot that was acquired once, held or not. */
 unsigned pool_ledger_lessons(struct pool_ledger *ledger, const struct slot *slot);

@@ -28,7 +28,7 @@ void session_end(struct session *s, enum end_reason reason) SP_EXCLUDES(sp_any_s
 
 /* A notice, a kick, a granted slot: the worker found the id in its own map. Worker. */
 void session_on_notice(struct session *s);
-void session_on_kick(struct session *s);
+void session_on_kick(struct session *s, enum end_reason reason);
 void session_on_slot(struct session *s);
 
 /* The worker drains: ends the session now unless a transfer runs; then when it ends. */

@@ -134,4 +134,10 @@ void stream_abort(struct stream *s);
 void stream_move(struct stream *to, struct stream *from, struct ledger *ledger,
 		 enum ledger_kind kind, struct session_id id, stream_ready_fn *ready, void *owner);
 
+/*
+ * Takes the descriptor out of an open stream in clear, which is closed for its
+ * owner then; it is noted as before. The caller's from then on.
+ */
+SP_MUSTCHECK int stream_take_fd(struct stream *s);
+
 #endif

@@ -356,3 +356,14 @@ void stream_move(struct stream *to, struct stream *from, struct ledger *ledger,
 	}
 	stream_init(from);
 }
+
+int stream_take_fd(struct stream *s)
+{
+	int fd = s->fd;
+
+	SP_ASSERT(stream_is_open(s) && s->tls == NULL);
+	stream_unwatch(s);
+	ledger_sub(s->ledger, (enum ledger_kind)s->kind);
+	stream_init(s);
+	return fd;
+}

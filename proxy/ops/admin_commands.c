@@ -3,7 +3,7 @@
  * What the commands of the admin socket answer. Each is a function that writes
  * the next part of its report; a long listing comes in parts of PAGE rows.
  */
-#include "sallyport/admin_commands.h"
+#include "admin_private.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,14 +17,13 @@
 
 #define PAGE 64
 
-static enum admin_step refuse(struct admin_job *job, const char *text)
+enum admin_step admin_refuse(struct admin_job *job, const char *text)
 {
 	report_error(job->report.out, job->request.json, text);
 	return ADMIN_DONE;
 }
 
-/* True the first time: the report begins. */
-static bool begin(struct admin_job *job)
+bool admin_begin(struct admin_job *job)
 {
 	if (job->begun)
 		return false;
@@ -33,7 +32,7 @@ static bool begin(struct admin_job *job)
 	return true;
 }
 
-static enum admin_step finish(struct admin_job *job)
+enum admin_step admin_finish(struct admin_job *job)
 {
 	report_end(&job->report);
 	return ADMIN_DONE;
@@ -48,9 +47,10 @@ static enum admin_step step_help(struct admin_job *job, const struct ops_sources
 		[ADMIN_ARGUMENT_NONE] = NULL,
 		[ADMIN_ARGUMENT_NOW] = "[--now]",
 		[ADMIN_ARGUMENT_ID] = "ID",
+		[ADMIN_ARGUMENT_SERVER] = "POOL/SERVER",
 	};
 
-	begin(job);
+	admin_begin(job);
 	report_table_begin(&job->report, "commands", columns, SP_ARRAY_LEN(columns));
 	for (size_t i = 0; i < ADMIN_VERB_COUNT; i++) {
 		const struct admin_command_row *row = admin_command_row((enum admin_verb)i);
@@ -63,13 +63,13 @@ static enum admin_step step_help(struct admin_job *job, const struct ops_sources
 		report_row_end(&job->report);
 	}
 	report_table_end(&job->report);
-	return finish(job);
+	return admin_finish(job);
 }
 
 static enum admin_step step_quit(struct admin_job *job, const struct ops_sources *sources SP_UNUSED)
 {
-	begin(job);
-	return finish(job);
+	admin_begin(job);
+	return admin_finish(job);
 }
 
 /* ---- show sessions --------------------------------------------------------------------------- */
@@ -128,8 +128,8 @@ static enum admin_step step_sessions(struct admin_job *job, const struct ops_sou
 	size_t n;
 
 	if (sources->table == NULL)
-		return refuse(job, "there is no session table");
-	if (begin(job))
+		return admin_refuse(job, "there is no session table");
+	if (admin_begin(job))
 		report_table_begin(&job->report, "sessions", session_columns,
 		                   SP_ARRAY_LEN(session_columns));
 	n = session_table_page(sources->table, &job->cursor, page, PAGE);
@@ -138,7 +138,7 @@ static enum admin_step step_sessions(struct admin_job *job, const struct ops_sou
 	if (n > 0)
 		return ADMIN_MORE;
 	report_table_end(&job->report);
-	return finish(job);
+	return admin_finish(job);
 }
 
 /* ---- show stats ------------------------------------------------------------------------------ */
@@ -149,7 +149,7 @@ static enum admin_step step_stats(struct admin_job *job, const struct ops_source
 	struct metrics metrics;
 	size_t n;
 
-	begin(job);
+	admin_begin(job);
 	metrics_collect(sources, &metrics);
 	n = metrics_samples(&metrics, samples);
 	for (size_t i = 0; i < n; i++) {
@@ -165,7 +165,7 @@ static enum admin_step step_stats(struct admin_job *job, const struct ops_source
 		if (i + 1 == n || samples[i + 1].family != s->family)
 			report_group_end(&job->report);
 	}
-	return finish(job);
+	return admin_finish(job);
 }
 
 /* ---- show locks ------------------------------------------------------------------------------ */
@@ -237,7 +237,7 @@ static enum admin_step step_locks(struct admin_job *job, const struct ops_source
 	size_t shards = sources->table != NULL ? session_table_shards(sources->table) : 0;
 	struct report *r = &job->report;
 
-	if (begin(job)) {
+	if (admin_begin(job)) {
 		table_lock_values(r, sources->table);
 		report_table_begin(r, "locks", columns, SP_ARRAY_LEN(columns));
 	}
@@ -253,7 +253,7 @@ static enum admin_step step_locks(struct admin_job *job, const struct ops_source
 	pool_lock_rows(r, sources);
 	report_table_end(r);
 	mailbox_table(r, sources);
-	return finish(job);
+	return admin_finish(job);
 }
 
 /* ---- show orphans, audit --------------------------------------------------------------------- */
@@ -315,13 +315,13 @@ static enum admin_step step_orphans(struct admin_job *job, const struct ops_sour
 	struct report *r = &job->report;
 
 	if (sources->auditor == NULL)
-		return refuse(job, "there is no auditor");
+		return admin_refuse(job, "there is no auditor");
 	if (now && job->ticket == 0)
 		job->ticket = auditor_request(sources->auditor);
 	if (now && auditor_audits(sources->auditor) < job->ticket)
 		return ADMIN_WAIT;
 	auditor_stats(sources->auditor, &stats);
-	begin(job);
+	admin_begin(job);
 	report_value_u64(r, "findings", stats.findings);
 	report_value_u64(r, "audits", stats.audits);
 	report_value_u64(r, "audits_failed", stats.failed);
@@ -335,110 +335,7 @@ static enum admin_step step_orphans(struct admin_job *job, const struct ops_sour
 	report_value_u64(r, "slots_given", stats.sums.slots_given);
 	orphan_rows(r, sources->auditor);
 	sum_rows(r, &stats.sums);
-	return finish(job);
-}
-
-/* ---- show pools ------------------------------------------------------------------------------ */
-
-static const char *state_name(enum server_state state)
-{
-	switch (state) {
-	case SERVER_UP:
-		return "up";
-	case SERVER_DOWN:
-		return "down";
-	case SERVER_DRAIN:
-		return "drain";
-	case SERVER_MAINTENANCE:
-		return "maintenance";
-	}
-	return "?";
-}
-
-static const char *lessons_text(unsigned lessons, char *buf, size_t size)
-{
-	snprintf(buf, size, "%s%s%s", lessons & LESSON_NO_EPSV ? "no_epsv " : "",
-	         lessons & LESSON_NO_PASV ? "no_pasv " : "",
-	         lessons & LESSON_NO_EPRT ? "no_eprt " : "");
-	if (buf[0] != '\0')
-		buf[strlen(buf) - 1] = '\0';
-	return buf;
-}
-
-static void server_row(struct report *r, const struct pool_config *pool,
-                       const struct pool_server_status *s, int64_t now_ms)
-{
-	char lessons[64];
-
-	report_row_begin(r);
-	report_cell_text(r, pool->name);
-	report_cell_text(r, s->terms.name);
-	report_cell_text(r, s->configured ? state_name(s->state) : "gone");
-	report_cell_u64(r, s->sessions);
-	report_cell_u64(r, s->terms.max_sessions);
-	report_cell_u64(r, s->terms.weight);
-	report_cell_u64(r, s->logons);
-	report_cell_u64(r, s->failures);
-	report_cell_u64(r, s->failures_in_row);
-	if (s->response_us > 0)
-		report_cell_i64(r, s->response_us);
-	else
-		report_cell_none(r);
-	if (s->state == SERVER_DOWN)
-		report_cell_i64(r, sp_max64(s->down_until_ms - now_ms, 0));
-	else
-		report_cell_none(r);
-	report_cell_text(r, lessons_text(s->lessons, lessons, sizeof(lessons)));
-	report_cell_text(r, s->reason);
-	report_row_end(r);
-}
-
-static void waiting_table(struct report *r, const struct config *config)
-{
-	static const char *const columns[] = { "pool", "waiting" };
-
-	report_table_begin(r, "pools", columns, SP_ARRAY_LEN(columns));
-	for (size_t i = 0; i < config->pools_n; i++) {
-		report_row_begin(r);
-		report_cell_text(r, config->pools[i].name);
-		if (config->pools[i].ledger != NULL)
-			report_cell_u64(r, pool_ledger_waiting(config->pools[i].ledger));
-		else
-			report_cell_none(r);
-		report_row_end(r);
-	}
-	report_table_end(r);
-}
-
-/* A pool has at most POOL_SERVERS_MAX servers (those that are gone come last); one pool a step. */
-static enum admin_step step_pools(struct admin_job *job, const struct ops_sources *sources)
-{
-	static const char *const columns[] = { "pool",        "server",       "state",
-		                               "sessions",    "max_sessions", "weight",
-		                               "logons",      "failures",     "failures_in_row",
-		                               "response_us", "down_for_ms",  "lessons",
-		                               "reason" };
-	const struct config *config = sources->config != NULL ? *sources->config : NULL;
-	struct pool_server_status status[POOL_SERVERS_MAX];
-	struct report *r = &job->report;
-
-	if (config == NULL)
-		return refuse(job, "there is no configuration");
-	if (begin(job))
-		report_table_begin(r, "servers", columns, SP_ARRAY_LEN(columns));
-	if (job->index < config->pools_n) {
-		const struct pool_config *pool = &config->pools[job->index++];
-		size_t n = 0;
-
-		if (pool->ledger != NULL)
-			n = pool_ledger_status(pool->ledger, status, POOL_SERVERS_MAX);
-		for (size_t i = 0; i < n && i < POOL_SERVERS_MAX; i++)
-			server_row(r, pool, &status[i], sp_now_ms());
-		return ADMIN_MORE;
-	}
-	report_table_end(r);
-	waiting_table(r, config);
-	return finish(job);
+	return admin_finish(job);
 }
 
 /* ---- show config ----------------------------------------------------------------------------- */
@@ -458,13 +355,13 @@ static enum admin_step step_config(struct admin_job *job, const struct ops_sourc
 	const struct config *config = sources->config != NULL ? *sources->config : NULL;
 
 	if (config == NULL)
-		return refuse(job, "there is no configuration");
-	begin(job);
+		return admin_refuse(job, "there is no configuration");
+	admin_begin(job);
 	report_value_text(&job->report, "file", config->file);
 	report_table_begin(&job->report, "config", columns, SP_ARRAY_LEN(columns));
 	config_explain(config, config_line, &job->report);
 	report_table_end(&job->report);
-	return finish(job);
+	return admin_finish(job);
 }
 
 /* ---- kick ------------------------------------------------------------------------------------ */
@@ -473,7 +370,7 @@ static enum admin_step step_kick(struct admin_job *job, const struct ops_sources
 {
 	struct session_id id = job->request.id;
 	uint32_t worker = session_id_worker(id);
-	struct message message = { .kind = MESSAGE_KICK, .id = id };
+	struct message message = { .kind = MESSAGE_KICK, .id = id, .number = END_KICKED };
 	struct session_info info;
 	char text[ADMIN_ERROR_MAX];
 	char name[SESSION_ID_TEXT_MAX];
@@ -483,21 +380,21 @@ static enum admin_step step_kick(struct admin_job *job, const struct ops_sources
 	if (worker >= sources->workers || sources->mailboxes == NULL || sources->table == NULL ||
 	    !session_table_get(sources->table, id, &info)) {
 		snprintf(text, sizeof(text), "there is no session %s", name);
-		return refuse(job, text);
+		return admin_refuse(job, text);
 	}
 	if (!mailbox_post(sources->mailboxes[worker], message)) {
 		snprintf(text, sizeof(text), "the mailbox of worker %u is full; ask again",
 		         (unsigned)worker);
-		return refuse(job, text);
+		return admin_refuse(job, text);
 	}
 	if (sources->queue != NULL)
 		log_write(sources->queue, LEVEL_NOTICE, "admin: uid %ld ends session %s", job->uid,
 		          name);
-	begin(job);
+	admin_begin(job);
 	report_value_text(&job->report, "kicked", name);
 	report_value_text(&job->report, "client", netaddr_format(&info.client, client));
 	report_value_text(&job->report, "user", info.user);
-	return finish(job);
+	return admin_finish(job);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -510,10 +407,13 @@ static step_fn *const steps[ADMIN_VERB_COUNT] = {
 	[ADMIN_SHOW_STATS] = step_stats,
 	[ADMIN_SHOW_LOCKS] = step_locks,
 	[ADMIN_SHOW_ORPHANS] = step_orphans,
-	[ADMIN_SHOW_POOLS] = step_pools,
+	[ADMIN_SHOW_POOLS] = admin_step_pools,
 	[ADMIN_SHOW_CONFIG] = step_config,
 	[ADMIN_AUDIT] = step_orphans,
 	[ADMIN_KICK] = step_kick,
+	[ADMIN_UP] = admin_step_order,
+	[ADMIN_DRAIN] = admin_step_order,
+	[ADMIN_MAINTENANCE] = admin_step_order,
 	[ADMIN_QUIT] = step_quit,
 };
 
@@ -532,7 +432,7 @@ enum admin_step admin_job_step(struct admin_job *job, const struct ops_sources *
 	if (row->role == ADMIN_ROLE_WRITE && job->role != ADMIN_ROLE_WRITE) {
 		snprintf(text, sizeof(text),
 		         "%s is for root and for the user that Sallyport runs as", row->words);
-		return refuse(job, text);
+		return admin_refuse(job, text);
 	}
 	return steps[job->request.verb](job, sources);
 }

@@ -103,6 +103,17 @@ static void say_unknown(const struct words *words, char error[ADMIN_ERROR_MAX])
 		         (int)(words->v[0].n < 64 ? words->v[0].n : 64), words->v[0].p);
 }
 
+static bool parse_server(struct span word, struct admin_request *out)
+{
+	const char *slash = memchr(word.p, '/', word.n);
+	size_t at = slash != NULL ? (size_t)(slash - word.p) : 0;
+
+	return at > 0 && at + 1 < word.n &&
+	       span_copy(out->pool, sizeof(out->pool), span_from(word.p, at)) &&
+	       span_copy(out->server, sizeof(out->server),
+	                 span_from(word.p + at + 1, word.n - at - 1));
+}
+
 static bool parse_argument(const struct admin_command_row *row, const struct words *words,
                            size_t at, struct admin_request *out, char error[ADMIN_ERROR_MAX])
 {
@@ -128,6 +139,12 @@ static bool parse_argument(const struct admin_command_row *row, const struct wor
 		    error, ADMIN_ERROR_MAX,
 		    "%s needs the id of one session: 1 to 16 hex digits, as show sessions has it",
 		    row->words);
+		return false;
+	case ADMIN_ARGUMENT_SERVER:
+		if (given == 1 && parse_server(words->v[at], out))
+			return true;
+		snprintf(error, ADMIN_ERROR_MAX, "%s needs one server: POOL/SERVER, as show pools has them",
+		         row->words);
 		return false;
 	}
 	SP_UNREACHABLE("complete switch");

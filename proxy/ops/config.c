@@ -198,3 +198,8 @@ void config_unref(struct config **config_p)
 	if (before == 1)
 		config_free(&config);
 }
+
+enum check_kind config_check_kind(const struct pool_config *pool, const struct server_config *server)
+{
+	return server->check == CHECK_AS_POOL ? pool->health.check : server->check;
+}

@@ -206,6 +206,8 @@ static void build_pools(struct config_build *build)
 
 		sp_copy(config->pools[i].name, NAME_MAX_LEN, config_tree_name(section));
 		build_section(build, SECTION_POOL, section, &config->pools[i]);
+		build_section(build, SECTION_HEALTH, config_tree_section(section, SECTION_HEALTH, 0),
+		              &config->pools[i]);
 		build_servers(build, &config->pools[i], section);
 	}
 }
@@ -324,6 +326,7 @@ static void free_pools(struct config *config)
 			config_tls_free_server(&config->pools[i].servers[j].tls);
 		}
 		free(config->pools[i].servers);
+		config_health_free(&config->pools[i].health);
 	}
 	free(config->pools);
 }

@@ -318,6 +318,69 @@ static void explain_server(struct speaker *s, const struct server_config *server
 	explain_server_tls(s, server);
 }
 
+/* Where and how it gets its logons, beside its weight. */
+static void explain_duty(struct speaker *s, const struct pool_config *pool, const struct server_config *server)
+{
+	enum check_kind kind = config_check_kind(pool, server);
+
+	if (server->backup) {
+		ADD(s, "        a backup: used when no other server of the pool can be");
+		end_line(s);
+	}
+	if (server->state == SERVER_DRAIN)
+		ADD(s, "        drained: gets no new sessions");
+	else if (server->state == SERVER_MAINTENANCE)
+		ADD(s, "        in maintenance: gets no new sessions and no checks");
+	if (server->state != SERVER_UP)
+		end_line(s);
+	if (kind != pool->health.check) {
+		ADD(s, "        its health check: %s", check_kind_name(kind));
+		end_line(s);
+	}
+	if (server->warm > 0) {
+		ADD(s, "        %u connection%s kept ready, each for %s", server->warm, plural(server->warm),
+		    config_duration_show(server->warm_age_ms).text);
+		end_line(s);
+	}
+}
+
+static void explain_health(struct speaker *s, const struct pool_config *pool)
+{
+	const struct health_config *health = &pool->health;
+
+	if (health->check == CHECK_NONE) {
+		if (health->fall != HEALTH_FALL) {
+			ADD(s, "    a server is down when %u logons in a row have failed, until one succeeds",
+			    health->fall);
+			end_line(s);
+		}
+	} else {
+		ADD(s, "    each server is checked (%s) every %s, for ", check_kind_name(health->check),
+		    config_duration_show(health->every_ms).text);
+		ADD(s, "%s at most; down when %u checks or logons in a row have failed, "
+		    "up when %u checks in a row have passed",
+		    config_duration_show(health->timeout_ms).text, health->fall, health->rise);
+		end_line(s);
+	}
+	if (health->user != NULL) {
+		ADD(s, "    checks log on as %s, %s", health->user,
+		    health->password_file != NULL ? health->password_file : "without a password");
+		if (health->probe != NULL)
+			ADD(s, ", and fetch %s", health->probe);
+		end_line(s);
+	}
+	if (pool->slow_start_ms > 0) {
+		ADD(s, "    a server that comes up has its whole share after %s",
+		    config_duration_show(pool->slow_start_ms).text);
+		end_line(s);
+	}
+	if (pool->end_sessions != END_SESSIONS_NEVER) {
+		ADD(s, "    sessions end with 421 when their server is put into maintenance%s",
+		    pool->end_sessions == END_SESSIONS_DOWN ? " or is down" : "");
+		end_line(s);
+	}
+}
+
 static bool has_limit(const struct pool_config *pool)
 {
 	for (size_t i = 0; i < pool->servers_n; i++) {
@@ -347,8 +410,11 @@ static void explain_pool(struct speaker *s, const struct pool_config *pool)
 		ADD(s, ", chosen %s (%s)", ways[pool->balance],
 		    balance_algorithm_name(pool->balance));
 	end_line(s);
-	for (size_t i = 0; i < pool->servers_n; i++)
+	for (size_t i = 0; i < pool->servers_n; i++) {
 		explain_server(s, &pool->servers[i]);
+		explain_duty(s, pool, &pool->servers[i]);
+	}
+	explain_health(s, pool);
 	if (tries > 1)
 		ADD(s, "    a server that fails at logon is followed by the next, up to %zu in all",
 		    tries);

@@ -25,6 +25,7 @@ static const struct config_section sections[] = {
 	                          "A further certificate of a listener, chosen by SNI." },
 	[SECTION_POOL] = { "pool", SECTION_ROOT, true, true,
 	                   "Servers among which logons are balanced." },
+	[SECTION_HEALTH] = { "health", SECTION_POOL, false, false, "Health checks of a pool's servers." },
 	[SECTION_SERVER] = { "server", SECTION_POOL, true, true, "One server of a pool." },
 	[SECTION_POLICY] = { "policy", SECTION_ROOT, true, true,
 	                     "Timeouts, limits and permissions of a session." },
@@ -80,6 +81,27 @@ static const struct config_word server_proxy_words[] = {
 	{ "none", SERVER_PROXY_NONE },
 	{ "v1", SERVER_PROXY_V1 },
 	{ "v2", SERVER_PROXY_V2 },
+	{ NULL, 0 },
+};
+static const struct config_word check_words[] = {
+	{ "none", CHECK_NONE },	  { "connect", CHECK_CONNECT },	  { "greeting", CHECK_GREETING },
+	{ "logon", CHECK_LOGON }, { "transfer", CHECK_TRANSFER }, { NULL, 0 },
+};
+static const struct config_word server_check_words[] = {
+	{ "pool", CHECK_AS_POOL },	{ "none", CHECK_NONE },	  { "connect", CHECK_CONNECT },
+	{ "greeting", CHECK_GREETING }, { "logon", CHECK_LOGON }, { "transfer", CHECK_TRANSFER },
+	{ NULL, 0 },
+};
+static const struct config_word state_words[] = {
+	{ "up", SERVER_UP },
+	{ "drain", SERVER_DRAIN },
+	{ "maintenance", SERVER_MAINTENANCE },
+	{ NULL, 0 },
+};
+static const struct config_word end_sessions_words[] = {
+	{ "never", END_SESSIONS_NEVER },
+	{ "maintenance", END_SESSIONS_MAINTENANCE },
+	{ "down", END_SESSIONS_DOWN },
 	{ NULL, 0 },
 };
 static const struct config_word tls_versions[] = {
@@ -228,12 +250,45 @@ const struct config_key config_keys[] = {
 	BOOL(SECTION_POOL, "early_connect", struct pool_config, early_connect, "no",
 	     "Connect to a server before USER comes, where every user would get the same route."),
 
+	DURATION(SECTION_POOL, "slow_start", struct pool_config, slow_start_ms, "0", 0, HOUR_MS,
+		 "How long a server that has come up takes to get its whole share of the logons; 0: no time."),
+	WORD(SECTION_POOL, "end_sessions", enum end_sessions, struct pool_config, end_sessions, "never",
+	     end_sessions_words,
+	     "Whether sessions end when their server is put into maintenance, or also when it is down."),
+
+	WORD(SECTION_HEALTH, "check", enum check_kind, struct pool_config, health.check, "none", check_words,
+	     "How deep each server is looked into; each word includes those before it."),
+	DURATION(SECTION_HEALTH, "every", struct pool_config, health.every_ms, "5s", 100, HOUR_MS,
+		 "Time between two checks of a server; when something is in doubt, at most a second."),
+	DURATION(SECTION_HEALTH, "timeout", struct pool_config, health.timeout_ms, "5s", 10, HOUR_MS,
+		 "How long a whole check may take."),
+	NUMBER(SECTION_HEALTH, "fall", struct pool_config, health.fall, "3", 1, 1000,
+	       "Checks, or logons, that fail in a row until a server is down."),
+	NUMBER(SECTION_HEALTH, "rise", struct pool_config, health.rise, "2", 1, 1000,
+	       "Checks that pass in a row until it is up again."),
+	STRING(SECTION_HEALTH, "user", TEXT, struct pool_config, health.user, NULL, 255,
+	       "Who checks log on as."),
+	STRING(SECTION_HEALTH, "password_file", PATH, struct pool_config, health.password_file, NULL, 4095,
+	       "File whose first line is the password; nobody but its owner may read it."),
+	STRING(SECTION_HEALTH, "probe", TEXT, struct pool_config, health.probe, NULL, 255,
+	       "File that a transfer check fetches; a listing when not given."),
+
 	{ SECTION_SERVER, "address", CONFIG_KIND_SERVER, NULL, true, { 0, 0, NULL }, 0, 0, "--server",
 	  "Address or name of the server, and its port; without a port: 21." },
 	NUMBER(SECTION_SERVER, "weight", struct server_config, weight, "1", 1, 1000,
 	       "Its share of the logons, compared with the other servers of the pool."),
 	NUMBER(SECTION_SERVER, "max_sessions", struct server_config, max_sessions, "0", 0, 1000000,
 	       "Sessions at the server at the same time; 0: no limit."),
+	BOOL(SECTION_SERVER, "backup", struct server_config, backup, "no",
+	     "Gets logons only when no other server of the pool can be used."),
+	WORD(SECTION_SERVER, "state", enum server_state, struct server_config, state, "up", state_words,
+	     "Whether it gets logons: up, drain (no new ones), maintenance (no checks either)."),
+	WORD(SECTION_SERVER, "check", enum check_kind, struct server_config, check, "pool", server_check_words,
+	     "How it is checked, when not as the pool's health section says."),
+	NUMBER(SECTION_SERVER, "warm", struct server_config, warm, "0", 0, POOL_WARM_MAX,
+	       "Connections that are kept ready for logons, connected and greeted."),
+	DURATION(SECTION_SERVER, "warm_age", struct server_config, warm_age_ms, "45s", 1000, HOUR_MS,
+		 "How long a connection is kept ready; less than the server waits for USER."),
 	WORD(SECTION_SERVER, "data", enum data_mode, struct server_config, data, "auto", data_words,
 	     "How data connections with the server are made; auto: EPSV, PASV, EPRT, PORT, the first that it takes."),
 	BOOL(SECTION_SERVER, "trust_pasv_address", struct server_config, trust_pasv_address, "no",

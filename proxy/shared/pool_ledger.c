@@ -7,48 +7,13 @@
  * What is read on every logon beside the choice itself (lessons, whether a
  * server has failed lately) is atomic and read without the lock.
  */
-#include "sallyport/pool_ledger.h"
-
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool_place.h"
 #include "sallyport/clock.h"
-#include "sallyport/wait_queue.h"
-
-#define RESPONSE_SMOOTHING 8 /* the newest response weighs one eighth */
 
 _Static_assert(POOL_SERVERS_MAX <= BALANCE_ROWS_MAX, "a pool fits one choice");
-
-/* One server, by name. */
-struct place {
-	struct pool_server_terms terms;
-	bool configured;
-	size_t index; /* in the latest configuration */
-	enum server_state state;
-	bool trial; /* a logon is trying it */
-	uint32_t sessions;
-	uint64_t logons;
-	uint64_t failures;
-	int64_t down_ms; /* how long it stays out at the next failure's turn; 0: has not been */
-	int64_t down_until_ms; /* CLOCK_NEVER: until the next order */
-	uint64_t name_hash;
-	int64_t current; /* balance_choose()'s */
-	char reason[sizeof(((struct pool_server_status *)0)->reason)];
-	/* Any thread, without the lock. */
-	_Atomic unsigned lessons;
-	_Atomic uint32_t failures_in_row;
-	_Atomic int64_t response_us;
-};
-
-struct pool_ledger {
-	struct core_lock lock;
-	enum balance_algorithm algorithm;
-	size_t places_n;
-	/* An entry is written once, before its number is known. */
-	struct place *places[POOL_PLACES_MAX];
-	struct wait_queue waiters;
-};
 
 struct pool_ledger *pool_ledger_new(enum balance_algorithm algorithm)
 {
@@ -70,7 +35,7 @@ void pool_ledger_free(struct pool_ledger **ledger)
 	if (l == NULL)
 		return;
 	for (size_t i = 0; i < l->places_n; i++) {
-		SP_ASSERT(l->places[i]->sessions == 0);
+		SP_ASSERT(l->places[i]->sessions == 0 && l->places[i]->reserved == 0);
 		free(l->places[i]);
 	}
 	for (struct waiter *w; (w = wait_queue_leave_first(&l->waiters)) != NULL;)
@@ -81,15 +46,7 @@ void pool_ledger_free(struct pool_ledger **ledger)
 
 /* --- places -------------------------------------------------------------------- */
 
-static struct place *place_at(struct pool_ledger *ledger, uint16_t place)
-{
-	SP_ASSERT(place < POOL_PLACES_MAX && ledger->places[place] != NULL);
-	return ledger->places[place];
-}
-
-/* The place of a name, or ledger->places_n. */
-static size_t find_place(const struct pool_ledger *ledger, const char *name)
-    SP_REQUIRES(ledger->lock, sp_any_shard)
+size_t pool_ledger_find(const struct pool_ledger *ledger, const char *name)
 {
 	size_t i = 0;
 
@@ -99,12 +56,18 @@ static size_t find_place(const struct pool_ledger *ledger, const char *name)
 	return i;
 }
 
+/* Nobody needs it any more. */
+static bool is_reusable(const struct place *place)
+{
+	return !place->configured && place->sessions == 0 && place->reserved == 0 && !place->checking;
+}
+
 /* A place that can be given to another name; POOL_PLACES_MAX: none. */
 static size_t find_reusable(const struct pool_ledger *ledger)
     SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	for (size_t i = 0; i < ledger->places_n; i++) {
-		if (!ledger->places[i]->configured && ledger->places[i]->sessions == 0)
+		if (is_reusable(ledger->places[i]))
 			return i;
 	}
 	return POOL_PLACES_MAX;
@@ -118,9 +81,9 @@ static bool enough_places_locked(const struct pool_ledger *ledger,
 	size_t free_places = POOL_PLACES_MAX - ledger->places_n;
 
 	for (size_t i = 0; i < n; i++)
-		wanted += find_place(ledger, terms[i].name) == ledger->places_n;
+		wanted += pool_ledger_find(ledger, terms[i].name) == ledger->places_n;
 	for (size_t i = 0; i < ledger->places_n && free_places < wanted; i++)
-		free_places += !ledger->places[i]->configured && ledger->places[i]->sessions == 0;
+		free_places += is_reusable(ledger->places[i]);
 	return wanted <= free_places;
 }
 
@@ -128,7 +91,7 @@ static bool enough_places_locked(const struct pool_ledger *ledger,
 static size_t settle_place(struct pool_ledger *ledger, const struct pool_server_terms *terms,
                            struct place **spare) SP_REQUIRES(ledger->lock, sp_any_shard)
 {
-	size_t i = find_place(ledger, terms->name);
+	size_t i = pool_ledger_find(ledger, terms->name);
 
 	if (i < ledger->places_n)
 		return i;
@@ -143,15 +106,29 @@ static size_t settle_place(struct pool_ledger *ledger, const struct pool_server_
 	return i;
 }
 
+/* What the file says of its state is an order when it says something new. */
+static void restate(struct place *place, const struct pool_server_terms *terms, int64_t now_ms)
+{
+	if (terms->state == place->terms.state)
+		return;
+	place->order = terms->state;
+	place->changed_ms = now_ms;
+	if (terms->state == SERVER_UP)
+		health_begin(&place->health, now_ms);
+	(void)sp_copy(place->reason, sizeof(place->reason), "configured");
+}
+
 static void configure_locked(struct pool_ledger *ledger, const struct pool_server_terms terms[],
                              size_t n, struct place *spares[], uint16_t places[])
     SP_REQUIRES(ledger->lock, sp_any_shard)
 {
+	int64_t now_ms = sp_now_ms();
+
 	/* First those that stay, so that no place of theirs is taken for reusable. */
 	for (size_t i = 0; i < ledger->places_n; i++)
 		ledger->places[i]->configured = false;
 	for (size_t i = 0; i < n; i++) {
-		size_t p = find_place(ledger, terms[i].name);
+		size_t p = pool_ledger_find(ledger, terms[i].name);
 
 		if (p < ledger->places_n)
 			ledger->places[p]->configured = true;
@@ -160,6 +137,7 @@ static void configure_locked(struct pool_ledger *ledger, const struct pool_serve
 		size_t p = settle_place(ledger, &terms[i], &spares[i]);
 		struct place *place = ledger->places[p];
 
+		restate(place, &terms[i], now_ms);
 		place->terms = terms[i];
 		place->terms.name[sizeof(place->terms.name) - 1] = '\0';
 		place->name_hash = balance_hash(span_of(place->terms.name));
@@ -199,11 +177,12 @@ static bool is_eligible(const struct place *place, int64_t now_ms)
 {
 	if (!place->configured)
 		return false;
-	switch (place->state) {
+	switch (place_state(place)) {
 	case SERVER_UP:
 		return true;
 	case SERVER_DOWN: /* its time is over: one logon may try it */
-		return place->down_until_ms <= now_ms && !place->trial;
+		return place->order == SERVER_UP && !place->trial &&
+		       health_may_try(&place->health, &place->terms.health, now_ms);
 	case SERVER_DRAIN:
 	case SERVER_MAINTENANCE:
 		return false;
@@ -211,15 +190,46 @@ static bool is_eligible(const struct place *place, int64_t now_ms)
 	SP_UNREACHABLE("state of a server");
 }
 
+/* What is reserved and cannot be had by a logon. */
+static uint32_t kept_back(const struct place *place)
+{
+	return place->reserved - (uint32_t)place->warm_n;
+}
+
 /* How many sessions it can take now. */
 static size_t room_of(const struct place *place, int64_t now_ms)
 {
 	uint32_t max = place->terms.max_sessions;
-	size_t room = max == 0 ? UINT32_MAX : max > place->sessions ? max - place->sessions : 0;
+	uint32_t taken = place->sessions + kept_back(place);
+	size_t room = max == 0 ? UINT32_MAX : max > taken ? max - taken : 0;
 
 	if (!is_eligible(place, now_ms) || place->terms.weight == 0)
 		return 0;
-	return place->state == SERVER_DOWN && room > 1 ? 1 : room;
+	return place_state(place) == SERVER_DOWN && room > 1 ? 1 : room;
+}
+
+/* The room of the servers proper; that of the backups only when none of those can be chosen. */
+struct rooms {
+	size_t proper;
+	size_t backup;
+	bool any;
+};
+
+static void rooms_add(struct rooms *rooms, const struct place *place, int64_t now_ms)
+{
+	size_t room = room_of(place, now_ms);
+
+	if (place->terms.backup) {
+		rooms->backup += room;
+		return;
+	}
+	rooms->proper += room;
+	rooms->any = rooms->any || (is_eligible(place, now_ms) && place->terms.weight != 0);
+}
+
+static size_t rooms_sum(const struct rooms *rooms)
+{
+	return rooms->any ? rooms->proper : rooms->backup;
 }
 
 /* --- waiters ------------------------------------------------------------------- */
@@ -255,15 +265,13 @@ size_t pool_ledger_waiting(struct pool_ledger *ledger)
 	return wait_queue_length(&ledger->waiters);
 }
 
-/* Marks the next waiter as told and returns it. */
-static struct session_id offer_locked(struct pool_ledger *ledger, int64_t now_ms)
-    SP_REQUIRES(ledger->lock, sp_any_shard)
+struct session_id pool_ledger_offer_locked(struct pool_ledger *ledger, int64_t now_ms)
 {
-	size_t room = 0;
+	struct rooms rooms = { 0 };
 
 	for (size_t i = 0; i < ledger->places_n; i++)
-		room += room_of(ledger->places[i], now_ms);
-	return wait_queue_tell(&ledger->waiters, room, now_ms, WAITER_REPEAT_MS);
+		rooms_add(&rooms, ledger->places[i], now_ms);
+	return wait_queue_tell(&ledger->waiters, rooms_sum(&rooms), now_ms, WAITER_REPEAT_MS);
 }
 
 struct session_id pool_ledger_offer(struct pool_ledger *ledger, int64_t now_ms)
@@ -272,36 +280,66 @@ struct session_id pool_ledger_offer(struct pool_ledger *ledger, int64_t now_ms)
 	if (wait_queue_length(&ledger->waiters) == 0)
 		return SESSION_ID_NONE;
 	core_lock_take(&ledger->lock, __func__);
-	struct session_id id = offer_locked(ledger, now_ms);
+	struct session_id id = pool_ledger_offer_locked(ledger, now_ms);
 	core_lock_drop(&ledger->lock);
 	return id;
 }
 
 /* --- slots --------------------------------------------------------------------- */
 
+/* Weights are given in hundredths, so that a share of one percent is not nothing (slow start). */
+static void fill_row(struct balance_row *row, const struct place *place, int64_t now_ms)
+{
+	unsigned share = health_share(&place->health, &place->terms.health, now_ms);
+	uint32_t max = place->terms.max_sessions;
+
+	*row = (struct balance_row){
+		.weight = place->terms.weight * share,
+		.sessions = place->sessions,
+		.max_sessions = max,
+		.eligible = is_eligible(place, now_ms),
+		.backup = place->terms.backup,
+		.response_us = atomic_load_explicit(&place->response_us, memory_order_relaxed),
+		.name_hash = place->name_hash,
+		.current = place->current,
+	};
+	if (max != 0 && place->sessions + kept_back(place) >= max)
+		row->sessions = max; /* full, since the rest is reserved */
+}
+
 /* The rows of the choice, and the room that all those the asker has not tried have together. */
 static size_t fill_rows(struct pool_ledger *ledger, const struct pool_ask *ask,
                         struct balance_row rows[]) SP_REQUIRES(ledger->lock, sp_any_shard)
 {
-	size_t room = 0;
+	struct rooms rooms = { 0 };
 
 	for (size_t i = 0; i < ask->places_n; i++) {
 		const struct place *place = place_at(ledger, ask->places[i]);
 
-		rows[i] = (struct balance_row){
-			.weight = place->terms.weight,
-			.sessions = place->sessions,
-			.max_sessions = place->terms.max_sessions,
-			.eligible = is_eligible(place, ask->now_ms),
-			.response_us =
-			    atomic_load_explicit(&place->response_us, memory_order_relaxed),
-			.name_hash = place->name_hash,
-			.current = place->current,
-		};
+		fill_row(&rows[i], place, ask->now_ms);
 		if ((ask->tried >> i & 1) == 0)
-			room += room_of(place, ask->now_ms);
+			rooms_add(&rooms, place, ask->now_ms);
 	}
-	return room;
+	return rooms_sum(&rooms);
+}
+
+static void grant(struct place *place, uint16_t number, size_t server, struct slot *slot)
+{
+	place->sessions++;
+	place->logons++;
+	*slot = (struct slot){
+		.held = true,
+		.trial = place_state(place) == SERVER_DOWN,
+		.server = (uint16_t)server,
+		.place = number,
+	};
+	place->trial = slot->trial;
+	if (place->warm_n == 0)
+		return;
+	/* The newest: the server closes the oldest first. */
+	slot->warm = true;
+	slot->warm_fd = place->warm[--place->warm_n].fd;
+	place->reserved--;
 }
 
 static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct pool_ask *ask,
@@ -328,17 +366,7 @@ static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct p
 	for (size_t i = 0; i < ask->places_n; i++)
 		ledger->places[ask->places[i]]->current = rows[i].current;
 
-	struct place *place = ledger->places[ask->places[chosen]];
-
-	place->sessions++;
-	place->logons++;
-	*slot = (struct slot){
-		.held = true,
-		.trial = place->state == SERVER_DOWN,
-		.server = (uint16_t)chosen,
-		.place = ask->places[chosen],
-	};
-	place->trial = slot->trial;
+	grant(ledger->places[ask->places[chosen]], ask->places[chosen], (size_t)chosen, slot);
 	return POOL_GRANTED;
 }
 
@@ -382,12 +410,12 @@ struct session_id pool_ledger_release(struct pool_ledger *ledger, struct slot *s
 
 	struct place *place = place_at(ledger, slot->place);
 
-	SP_ASSERT(place->sessions > 0);
+	SP_ASSERT(place->sessions > 0 && !slot->warm);
 	place->sessions--;
 	if (slot->trial)
 		place->trial = false; /* it ended without a verdict: another one may try */
 
-	struct session_id next = offer_locked(ledger, now_ms);
+	struct session_id next = pool_ledger_offer_locked(ledger, now_ms);
 
 	core_lock_drop(&ledger->lock);
 	slot->held = false;
@@ -395,114 +423,7 @@ struct session_id pool_ledger_release(struct pool_ledger *ledger, struct slot *s
 	return next;
 }
 
-/* --- states -------------------------------------------------------------------- */
-
-static void set_reason(struct place *place, const char *reason)
-{
-	(void)sp_copy(place->reason, sizeof(place->reason), reason);
-}
-
-/* Takes a server out for a while, twice as long as the last time. */
-static void take_down(struct place *place, int64_t now_ms, const char *reason)
-{
-	place->down_ms = place->down_ms == 0 ? POOL_DOWN_FIRST_MS
-	                                     : sp_min64(2 * place->down_ms, POOL_DOWN_LONGEST_MS);
-	place->down_until_ms = now_ms + place->down_ms;
-	place->state = SERVER_DOWN;
-	set_reason(place, reason);
-}
-
-bool pool_ledger_failed(struct pool_ledger *ledger, struct slot *slot, int64_t now_ms,
-                        const char *reason)
-{
-	SP_ASSERT_UNLOCKED();
-	SP_ASSERT(slot->held);
-	core_lock_take(&ledger->lock, __func__);
-
-	struct place *place = place_at(ledger, slot->place);
-	enum server_state before = place->state;
-	uint32_t in_row = atomic_load_explicit(&place->failures_in_row, memory_order_relaxed) + 1;
-
-	place->failures++;
-	atomic_store_explicit(&place->failures_in_row, in_row, memory_order_relaxed);
-	/* Of many logons that fail at once, those behind the first do not lengthen its time. */
-	if (slot->trial ? before == SERVER_DOWN
-	                : before == SERVER_UP && in_row >= POOL_FAILURES_MAX)
-		take_down(place, now_ms, reason);
-	if (slot->trial)
-		place->trial = false;
-
-	bool changed = place->state != before;
-
-	core_lock_drop(&ledger->lock);
-	slot->trial = false;
-	return changed;
-}
-
-static void smooth_response(struct place *place, int64_t response_us)
-{
-	int64_t old = atomic_load_explicit(&place->response_us, memory_order_relaxed);
-	int64_t smoothed = old == 0 ? response_us : old + (response_us - old) / RESPONSE_SMOOTHING;
-
-	/* Two workers at once: one of the two figures is lost, which nobody will miss. */
-	atomic_store_explicit(&place->response_us, sp_max64(smoothed, 1), memory_order_relaxed);
-}
-
-bool pool_ledger_served(struct pool_ledger *ledger, struct slot *slot, int64_t response_us)
-{
-	SP_ASSERT_UNLOCKED();
-	SP_ASSERT(slot->held);
-
-	struct place *place = place_at(ledger, slot->place);
-
-	if (response_us > 0)
-		smooth_response(place, response_us);
-	if (!slot->trial &&
-	    atomic_load_explicit(&place->failures_in_row, memory_order_relaxed) == 0)
-		return false;
-	core_lock_take(&ledger->lock, __func__);
-
-	bool changed = place->state == SERVER_DOWN && place->down_until_ms != CLOCK_NEVER;
-
-	atomic_store_explicit(&place->failures_in_row, 0, memory_order_relaxed);
-	if (changed) {
-		place->state = SERVER_UP;
-		set_reason(place, "served a logon");
-	}
-	place->down_ms = 0;
-	if (slot->trial)
-		place->trial = false;
-	core_lock_drop(&ledger->lock);
-	slot->trial = false;
-	return changed;
-}
-
-bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum server_state state,
-                           const char *reason)
-{
-	bool changed = false;
-
-	SP_ASSERT_UNLOCKED();
-	core_lock_take(&ledger->lock, __func__);
-
-	size_t i = find_place(ledger, name);
-
-	if (i < ledger->places_n) {
-		struct place *place = ledger->places[i];
-
-		changed = place->state != state;
-		place->state = state;
-		place->down_until_ms = state == SERVER_DOWN ? CLOCK_NEVER : 0;
-		if (state == SERVER_UP) {
-			place->down_ms = 0;
-			atomic_store_explicit(&place->failures_in_row, 0, memory_order_relaxed);
-		}
-		if (changed)
-			set_reason(place, reason);
-	}
-	core_lock_drop(&ledger->lock);
-	return changed;
-}
+/* --- lessons ------------------------------------------------------------------- */
 
 unsigned pool_ledger_lessons(struct pool_ledger *ledger, const struct slot *slot)
 {
@@ -523,11 +444,11 @@ void pool_ledger_unlearn(struct pool_ledger *ledger, const struct slot *slot)
 
 /* --- what the operator sees ------------------------------------------------------ */
 
-static void copy_status(const struct place *place, struct pool_server_status *out)
+static void copy_status(const struct place *place, int64_t now_ms, struct pool_server_status *out)
 {
 	*out = (struct pool_server_status){
 		.terms = place->terms,
-		.state = place->state,
+		.state = place_state(place),
 		.configured = place->configured,
 		.lessons = atomic_load_explicit(&place->lessons, memory_order_relaxed),
 		.sessions = place->sessions,
@@ -536,13 +457,21 @@ static void copy_status(const struct place *place, struct pool_server_status *ou
 		.failures_in_row =
 		    atomic_load_explicit(&place->failures_in_row, memory_order_relaxed),
 		.response_us = atomic_load_explicit(&place->response_us, memory_order_relaxed),
-		.down_until_ms = place->down_until_ms,
+		.checks = place->checks,
+		.checks_failed = place->checks_failed,
+		.share = health_share(&place->health, &place->terms.health, now_ms),
+		.warm = (uint32_t)place->warm_n,
+		.reserved = place->reserved,
+		.down_until_ms = place->order == SERVER_DOWN ? CLOCK_NEVER : place->health.out_until_ms,
+		.changed_ms = place->changed_ms,
 	};
 	memcpy(out->reason, place->reason, sizeof(out->reason));
+	memcpy(out->check_text, place->check_text, sizeof(out->check_text));
 }
 
 size_t pool_ledger_status(struct pool_ledger *ledger, struct pool_server_status out[], size_t n)
 {
+	int64_t now_ms = sp_now_ms();
 	size_t configured = 0;
 	size_t all;
 
@@ -555,16 +484,16 @@ size_t pool_ledger_status(struct pool_ledger *ledger, struct pool_server_status 
 			continue;
 		configured++;
 		if (place->index < n)
-			copy_status(place, &out[place->index]);
+			copy_status(place, now_ms, &out[place->index]);
 	}
 	all = configured;
 	for (size_t i = 0; i < ledger->places_n; i++) {
 		const struct place *place = ledger->places[i];
 
-		if (place->configured || place->sessions == 0)
+		if (place->configured || place_taken(place) == 0)
 			continue;
 		if (all < n)
-			copy_status(place, &out[all]);
+			copy_status(place, now_ms, &out[all]);
 		all++;
 	}
 	core_lock_drop(&ledger->lock);

@@ -110,7 +110,7 @@ class Configuration:
         parts.append(section_text("admin", {"socket": f"{folder}/admin.sock"}))
         parts.append(section_text("log", {"format": "json", "file": log_file, "level": "debug"} | self.log))
         parts.append(section_text("listener main", self.listener))
-        pool = "".join(f"\t{key} = {value_text(value)}\n" for key, value in self.pool.items())
+        pool = section_text("", self.pool)[3:-2]
         for number, server in enumerate(self.servers):
             address = server if isinstance(server, str) else server.address
             settings = self.server[number] if isinstance(self.server, list) else self.server

@@ -29,12 +29,12 @@ worker:   base policy shared config net loop session listener
 tables:
 ops:      base policy shared config net reaper tables
 ctl:      base tables
-main:     base policy shared config net loop session listener worker reaper ops
+main:     base policy shared config net loop pool session listener worker reaper ops
 EOF
 
 # library (the beginning of its headers' names): the modules that may use it.
 cat >"$work/libraries" <<'EOF'
-event2:     net loop ftp session listener worker ops main
+event2:     net loop ftp pool session listener worker ops main
 openssl:    net config ops
 ares:       net
 confuse:    ops

@@ -31,7 +31,11 @@ allowed_for() { # NAME
 	fd_registry) echo "calloc free" ;;
 	session_table) echo "$memory $lock __errno_location wheel_init wheel_add wheel_remove wheel_take_due" ;;
 	pool_ledger) echo "$memory $lock wait_queue_init wait_queue_join wait_queue_leave wait_queue_leave_first
-		wait_queue_has_turn wait_queue_tell wait_queue_came_in_vain balance_choose balance_hash sp_copy sp_now_ms strlen strncmp" ;;
+		wait_queue_has_turn wait_queue_tell wait_queue_came_in_vain balance_choose balance_hash health_begin
+		health_may_try health_share sp_copy sp_now_ms strlen strncmp" ;;
+	pool_health) echo "$lock pool_ledger_find pool_ledger_offer_locked health_begin health_logon_failed
+		health_logon_served health_check_failed health_check_passed health_check_skipped
+		health_check_is_due sp_copy sp_now_ms" ;;
 	port_ledger) echo "calloc free $lock" ;;
 	mailbox) echo "$memory $lock eventfd read write close __read_chk __errno_location fd_registry_note
 		fd_registry_forget" ;;

@@ -279,7 +279,8 @@ static void add_line(void *ctx, const char *text)
 /* The golden text is what an operator is meant to read: look at it when it changes. */
 START_TEST(the_explanation_is_as_it_was_written_down)
 {
-	static const char *const names[] = { "everything", "explained", "explained-implied", "balancers" };
+	static const char *const names[] = { "everything", "explained", "explained-implied", "balancers",
+		                             "health" };
 	struct config *config;
 	struct config_text got = { 0 };
 	char path[64];

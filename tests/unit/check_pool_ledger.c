@@ -283,7 +283,7 @@ START_TEST(failing_server_is_out_for_a_growing_while)
 	struct slot slot = { 0 }, trial = { 0 };
 	int64_t now_ms = NOW;
 
-	for (int i = 1; i < POOL_FAILURES_MAX; i++)
+	for (int i = 1; i < HEALTH_FALL; i++)
 		fail_once(ledger, now_ms, false);
 	fail_once(ledger, now_ms, true);
 	for (size_t i = 0; i < SP_ARRAY_LEN(whiles); i++) {
@@ -311,7 +311,7 @@ START_TEST(failing_server_is_out_for_a_growing_while)
 	ck_assert_int_eq(status_of(ledger, 0).state, SERVER_UP);
 	ck_assert_int_eq(acquire_at(ledger, 2, &slot, now_ms, 0), POOL_GRANTED);
 	ck_assert(!pool_ledger_served(ledger, &slot, 0));
-	ck_assert_uint_eq(status_of(ledger, 0).failures, POOL_FAILURES_MAX + SP_ARRAY_LEN(whiles));
+	ck_assert_uint_eq(status_of(ledger, 0).failures, HEALTH_FALL + SP_ARRAY_LEN(whiles));
 	ck_assert_uint_eq(status_of(ledger, 0).failures_in_row, 0);
 	release(ledger, &slot);
 	release(ledger, &trial);
@@ -332,7 +332,7 @@ START_TEST(many_logons_that_fail_at_once_count_as_one_fall)
 		release(ledger, &slots[i]);
 	}
 	ck_assert_uint_eq(changes, 1);
-	ck_assert_int_eq(status_of(ledger, 0).down_until_ms, NOW + POOL_DOWN_FIRST_MS);
+	ck_assert_int_eq(status_of(ledger, 0).down_until_ms, NOW + HEALTH_OUT_FIRST_MS);
 	pool_ledger_free(&ledger);
 }
 END_TEST
@@ -343,7 +343,7 @@ START_TEST(served_logon_ends_a_row_of_failures)
 	struct slot slot = { 0 };
 
 	for (int round = 0; round < 5; round++) {
-		for (int i = 1; i < POOL_FAILURES_MAX; i++)
+		for (int i = 1; i < HEALTH_FALL; i++)
 			fail_once(ledger, NOW, false);
 		ck_assert_int_eq(acquire(ledger, 1, &slot), POOL_GRANTED);
 		ck_assert(!pool_ledger_served(ledger, &slot, 800));

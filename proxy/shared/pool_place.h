@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: ISC
+/*
+ * What the files of the pool ledger share: pool_ledger.c (places, slots, those
+ * who wait), pool_health.c (states, checks, connections that are kept ready).
+ */
+#ifndef SALLYPORT_POOL_PLACE_H
+#define SALLYPORT_POOL_PLACE_H
+
+#include <stdatomic.h>
+
+#include "sallyport/pool_ledger.h"
+#include "sallyport/wait_queue.h"
+
+/* One server, by name. */
+struct place {
+	struct pool_server_terms terms;
+	bool configured;
+	size_t index; /* in the latest configuration */
+	enum server_state order; /* the operator's; UP: as its health is */
+	struct health health;
+	bool trial; /* a logon is trying it */
+	bool checking; /* a check is under way */
+	uint32_t opening; /* connections on their way to be warm, or being looked at */
+	uint32_t sessions;
+	uint32_t reserved; /* of its max_sessions: checks, connections warm and on their way */
+	uint64_t logons;
+	uint64_t failures;
+	uint64_t checks;
+	uint64_t checks_failed;
+	uint64_t name_hash;
+	int64_t current; /* balance_choose()'s */
+	int64_t changed_ms; /* the last change of state; 0: none */
+	struct warm warm[POOL_WARM_MAX]; /* the newest last */
+	size_t warm_n;
+	int64_t warm_at_ms; /* not tried before */
+	char reason[sizeof(((struct pool_server_status *)0)->reason)];
+	char check_text[sizeof(((struct pool_server_status *)0)->check_text)];
+	/* Any thread, without the lock. */
+	_Atomic unsigned lessons;
+	_Atomic uint32_t failures_in_row;
+	_Atomic int64_t response_us;
+};
+
+struct pool_ledger {
+	struct core_lock lock;
+	enum balance_algorithm algorithm;
+	size_t places_n;
+	/* An entry is written once, before its number is known. */
+	struct place *places[POOL_PLACES_MAX];
+	struct wait_queue waiters;
+};
+
+static inline struct place *place_at(struct pool_ledger *ledger, uint16_t place)
+{
+	SP_ASSERT(place < POOL_PLACES_MAX && ledger->places[place] != NULL);
+	return ledger->places[place];
+}
+
+static inline enum server_state place_state(const struct place *place)
+{
+	return place->order != SERVER_UP ? place->order : place->health.down ? SERVER_DOWN : SERVER_UP;
+}
+
+/* What is at the server, or may be in a moment. */
+static inline uint32_t place_taken(const struct place *place)
+{
+	return place->sessions + place->reserved;
+}
+
+/* The place of a name, or ledger->places_n. */
+size_t pool_ledger_find(const struct pool_ledger *ledger, const char *name)
+    SP_REQUIRES(ledger->lock, sp_any_shard);
+/* Marks the next waiter as told and returns it. */
+struct session_id pool_ledger_offer_locked(struct pool_ledger *ledger, int64_t now_ms)
+    SP_REQUIRES(ledger->lock, sp_any_shard);
+
+#endif
