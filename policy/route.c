@@ -64,6 +64,12 @@ static bool user_matches(const struct route_rule *rule, const struct route_facts
 	return list_matches(rule->users, facts->user, glob_match);
 }
 
+static bool map_matches(const struct route_rule *rule, const struct route_facts *facts)
+{
+	return rule->map == NULL ||
+	       (facts->user.p != NULL && user_map_find(rule->map, facts->user) != NULL);
+}
+
 static bool window_has(const struct route_window *window, int minute_of_week)
 {
 	unsigned today = (unsigned)(minute_of_week / MINUTES_OF_DAY);
@@ -103,7 +109,34 @@ enum route_field route_mismatch(const struct route_rule *rule, const struct rout
 	if (!time_matches(rule, facts))
 		return ROUTE_FIELD_TIME;
 	/* Last, so that ROUTE_NEEDS_USER means: all else is right. */
-	return user_matches(rule, facts) ? ROUTE_FIELD_NONE : ROUTE_FIELD_USER;
+	if (!user_matches(rule, facts))
+		return ROUTE_FIELD_USER;
+	return map_matches(rule, facts) ? ROUTE_FIELD_NONE : ROUTE_FIELD_MAP;
+}
+
+static bool is_about_user(enum route_field field)
+{
+	return field == ROUTE_FIELD_USER || field == ROUTE_FIELD_MAP;
+}
+
+/* What the rule gives, unless its map knows better. */
+static struct route_choice lead(const struct route_rule *rule, size_t i, const struct route_facts *facts)
+{
+	struct route_choice choice = { .result = ROUTE_FOUND,
+		                       .rule = i,
+		                       .pool = rule->pool,
+		                       .server = ROUTE_ANY_SERVER,
+		                       .policy = rule->policy };
+	const struct user_map_entry *entry = NULL;
+
+	if (rule->map != NULL)
+		entry = user_map_find(rule->map, facts->user);
+	if (entry != NULL && entry->pool != USER_MAP_NOWHERE) {
+		choice.pool = entry->pool;
+		if (entry->server != USER_MAP_NOWHERE)
+			choice.server = entry->server;
+	}
+	return choice;
 }
 
 static struct route_choice choose(const struct route_rule rules[], size_t n,
@@ -112,14 +145,14 @@ static struct route_choice choose(const struct route_rule rules[], size_t n,
 	for (size_t i = 0; i < n; i++) {
 		enum route_field field = route_mismatch(&rules[i], facts);
 
+		if (field == ROUTE_FIELD_NONE && rules[i].reject)
+			return (struct route_choice){ .result = ROUTE_REJECTED, .rule = i };
 		if (field == ROUTE_FIELD_NONE)
-			return (struct route_choice){ rules[i].reject ? ROUTE_REJECTED
-				                                      : ROUTE_FOUND,
-				                      i };
-		if (field == ROUTE_FIELD_USER && facts->user.p == NULL)
-			return (struct route_choice){ ROUTE_NEEDS_USER, i };
+			return lead(&rules[i], i, facts);
+		if (is_about_user(field) && facts->user.p == NULL)
+			return (struct route_choice){ .result = ROUTE_NEEDS_USER, .rule = i };
 	}
-	return (struct route_choice){ ROUTE_NO_MATCH, n };
+	return (struct route_choice){ .result = ROUTE_NO_MATCH, .rule = n };
 }
 
 int route_choose(const struct route_rule rules[], size_t n, const struct route_facts *facts,
@@ -140,7 +173,7 @@ bool route_knows_host(const struct route_rule rules[], size_t n, const struct ro
 	for (size_t i = 0; i < n; i++) {
 		enum route_field field = route_mismatch(&rules[i], &any_user);
 
-		if (field != ROUTE_FIELD_NONE && field != ROUTE_FIELD_USER)
+		if (field != ROUTE_FIELD_NONE && !is_about_user(field))
 			continue;
 		if (!rules[i].reject)
 			return true;

@@ -101,6 +101,20 @@ bool route_window_parse(struct route_window *out, struct span text)
 	return true;
 }
 
+bool route_moment_parse(int *out, struct span text, int today)
+{
+	unsigned day = (unsigned)today;
+	unsigned minute;
+	bool has_day = text.n > 0 && (text.p[0] < '0' || text.p[0] > '9');
+
+	if (has_day && (!take_day(&text, &day) || !take(&text, ' ')))
+		return false;
+	if (!take_time(&text, &minute) || minute == MINUTES_OF_DAY || text.n > 0)
+		return false;
+	*out = (int)(day * MINUTES_OF_DAY + minute);
+	return true;
+}
+
 /* --- writing ---------------------------------------------------------------- */
 
 /* Appends to a buffer as long as there is room. */
@@ -254,6 +268,8 @@ static bool rule_is_about(const struct route_rule *rule, enum route_field field)
 		return rule->times_n > 0;
 	case ROUTE_FIELD_USER:
 		return rule->users != NULL;
+	case ROUTE_FIELD_MAP:
+		return rule->map != NULL;
 	case ROUTE_FIELD_NONE:
 		return false;
 	}
@@ -281,6 +297,9 @@ static void put_wanted(struct writer *w, const struct route_rule *rule, enum rou
 		return;
 	case ROUTE_FIELD_USER:
 		put_list(w, rule->users);
+		return;
+	case ROUTE_FIELD_MAP:
+		put(w, rule->map->file);
 		return;
 	case ROUTE_FIELD_NONE:
 		break;
@@ -317,7 +336,7 @@ static void put_known(struct writer *w, const struct route_facts *facts, enum ro
 		put(w, facts->listener);
 		return;
 	case ROUTE_FIELD_SOURCE:
-		put(w, netaddr_format_host(&facts->source, host));
+		put(w, facts->source.family != AF_UNSPEC ? netaddr_format_host(&facts->source, host) : "(not known)");
 		return;
 	case ROUTE_FIELD_HOST:
 		put_span_or(w, facts->host, "(neither HOST nor SNI)");
@@ -329,6 +348,7 @@ static void put_known(struct writer *w, const struct route_facts *facts, enum ro
 		put_minute_of_week(w, facts->minute_of_week);
 		return;
 	case ROUTE_FIELD_USER:
+	case ROUTE_FIELD_MAP:
 		put_span_or(w, facts->user, "(not known yet)");
 		return;
 	case ROUTE_FIELD_NONE:
@@ -347,6 +367,7 @@ const char *route_field_name(enum route_field field)
 		[ROUTE_FIELD_CERTIFICATE] = "certificate",
 		[ROUTE_FIELD_TIME] = "time",
 		[ROUTE_FIELD_USER] = "user",
+		[ROUTE_FIELD_MAP] = "user_map",
 		[ROUTE_FIELD_NONE] = "none",
 	};
 	// clang-format on
@@ -365,7 +386,7 @@ const char *route_describe(const struct route_rule *rule, char *buf, size_t size
 		if (!rule_is_about(rule, field))
 			continue;
 		put(&w, w.n > 0 ? ", " : "");
-		put(&w, route_field_name(field));
+		put(&w, field == ROUTE_FIELD_MAP ? "user in" : route_field_name(field));
 		put(&w, " ");
 		put_wanted(&w, rule, field);
 	}
@@ -378,11 +399,13 @@ const char *route_describe(const struct route_rule *rule, char *buf, size_t size
 static void put_sentence(struct writer *w, const struct route_rule *rule,
                          const struct route_facts *facts, enum route_field field, bool matches)
 {
-	put(w, route_field_name(field));
+	bool within = field == ROUTE_FIELD_SOURCE || field == ROUTE_FIELD_TIME || field == ROUTE_FIELD_MAP;
+
+	put(w, field == ROUTE_FIELD_MAP ? "user" : route_field_name(field));
 	put(w, " ");
 	put_known(w, facts, field);
 	put(w, matches ? " is " : " is not ");
-	put(w, field == ROUTE_FIELD_SOURCE || field == ROUTE_FIELD_TIME ? "in " : "");
+	put(w, within ? "in " : "");
 	put_wanted(w, rule, field);
 }
 

@@ -13,15 +13,17 @@
 #include <event2/event.h>
 
 #include "sallyport/config.h"
+#include "sallyport/route_query.h"
 #include "sallyport/runtime.h"
 
-enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
+enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_NO_ROUTE = 3 };
 
 #define ADDRESSES_MAX 64
 
 struct options {
 	const char *file;
 	bool check;
+	const char *route; /* with check: the question about routes */
 	const char *listens[ADDRESSES_MAX];
 	size_t listens_n;
 	const char *servers[ADDRESSES_MAX];
@@ -35,7 +37,7 @@ struct program {
 
 static void usage(FILE *to)
 {
-	fputs("usage: sallyport [-t] [-c FILE]\n"
+	fputs("usage: sallyport [-t [--route LOGON]] [-c FILE]\n"
 	      "       sallyport [-t] --listen ADDRESS:PORT --server HOST:PORT\n"
 	      "\n"
 	      "An FTP proxy: relays clients to FTP servers, balances their logons and\n"
@@ -43,6 +45,9 @@ static void usage(FILE *to)
 	      "\n"
 	      "  -c, --config FILE   configuration (default " CONFIG_DEFAULT_FILE ")\n"
 	      "  -t, --test          check the configuration, say what it means, and exit\n"
+	      "      --route LOGON   with -t: say which route, pool and policy a logon would get, and\n"
+	      "                      why; LOGON: user=NAME,source=ADDRESS,listener=NAME,host=NAME,\n"
+	      "                      time=\"mon 09:30\",certificate=SUBJECT, or some of these\n"
 	      "      --listen ADDR   without a file: accept clients here (may be repeated)\n"
 	      "      --server ADDR   without a file: relay to this server (may be repeated)\n"
 	      "  -V, --version       print the version\n"
@@ -50,7 +55,7 @@ static void usage(FILE *to)
 	      "\n"
 	      "SIGHUP reloads the configuration and opens the log file again; SIGTERM and\n"
 	      "SIGINT let transfers end (drain_timeout), a second one does not wait.\n"
-	      "Exit status: 0, 1 (cannot run), 2 (usage or configuration).\n",
+	      "Exit status: 0, 1 (cannot run), 2 (usage or configuration), 3 (--route: refused).\n",
 	      to);
 }
 
@@ -71,7 +76,7 @@ static int read_options(int argc, char **argv, struct options *o)
 		{ "config", required_argument, NULL, 'c' }, { "test", no_argument, NULL, 't' },
 		{ "version", no_argument, NULL, 'V' },	    { "help", no_argument, NULL, 'h' },
 		{ "listen", required_argument, NULL, 'l' }, { "server", required_argument, NULL, 's' },
-		{ NULL, 0, NULL, 0 },
+		{ "route", required_argument, NULL, 'r' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -82,6 +87,9 @@ static int read_options(int argc, char **argv, struct options *o)
 			break;
 		case 't':
 			o->check = true;
+			break;
+		case 'r':
+			o->route = optarg;
 			break;
 		case 'V':
 			puts("sallyport " SALLYPORT_VERSION);
@@ -105,6 +113,10 @@ static int read_options(int argc, char **argv, struct options *o)
 	if (optind < argc) {
 		fprintf(stderr, "sallyport: %s: not an option\n", argv[optind]);
 		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (o->route != NULL && !o->check) {
+		fprintf(stderr, "sallyport: --route goes together with -t\n");
 		return EXIT_USAGE;
 	}
 	if ((o->listens_n > 0) != (o->servers_n > 0)) {
@@ -145,6 +157,29 @@ static struct config *load(const struct options *o)
 static void print_line(void *ctx, const char *text)
 {
 	fprintf(ctx, "%s\n", text);
+}
+
+static int check(const struct options *o, const struct config *config)
+{
+	char error[ROUTE_QUERY_ERROR_MAX];
+
+	if (o->route == NULL) {
+		config_explain(config, print_line, stdout);
+		return EXIT_OK;
+	}
+	switch (route_query(config, o->route, print_line, stdout, error)) {
+	case ROUTE_ANSWER_POOL:
+		return EXIT_OK;
+	case ROUTE_ANSWER_REFUSED:
+		return EXIT_NO_ROUTE;
+	case ROUTE_ANSWER_BAD:
+		fprintf(stderr, "sallyport: %s\n", error);
+		return EXIT_USAGE;
+	case ROUTE_ANSWER_NO_MEMORY:
+		break;
+	}
+	fprintf(stderr, "sallyport: out of memory\n");
+	return EXIT_RUNTIME;
 }
 
 static void on_terminate(evutil_socket_t number, short what, void *arg)
@@ -227,9 +262,9 @@ int main(int argc, char **argv)
 	if (config == NULL)
 		return EXIT_USAGE;
 	if (options.check) {
-		config_explain(config, print_line, stdout);
+		status = check(&options, config);
 		config_unref(&config);
-		return EXIT_OK;
+		return status;
 	}
 	base = event_base_new();
 	if (base == NULL) {

@@ -227,6 +227,7 @@ static bool known_host(const struct session *s, struct span host)
 		case ROUTE_FIELD_CERTIFICATE:
 		case ROUTE_FIELD_TIME:
 		case ROUTE_FIELD_USER:
+		case ROUTE_FIELD_MAP:
 		case ROUTE_FIELD_NONE:
 			return true;
 		}

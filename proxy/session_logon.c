@@ -264,6 +264,14 @@ static void no_server(struct session *s)
 	session_end(s, END_NO_SERVER);
 }
 
+/* Those that have failed, and all others where the route leads to one of them. */
+static uint64_t not_to_try(const struct session *s)
+{
+	uint64_t others = s->only_server == ROUTE_ANY_SERVER ? 0 : ~(UINT64_C(1) << s->only_server);
+
+	return s->logon->tried | others;
+}
+
 static void choose_server(struct session *s)
 {
 	struct pool_ask ask = {
@@ -271,7 +279,7 @@ static void choose_server(struct session *s)
 		.places = s->pool->places,
 		.places_n = s->pool->servers_n,
 		.now_ms = s->loop->now_ms,
-		.tried = s->logon->tried,
+		.tried = not_to_try(s),
 		.hash_user = balance_hash(span_of(s->info.user)),
 		.hash_source = balance_hash_source(&s->info.client),
 		.random = loop_random_fast(s->loop),
@@ -395,20 +403,21 @@ static int find_route(struct session *s, struct span user, struct route_choice *
 	return route_choose(config->routes, config->routes_n, &facts, choice);
 }
 
-static void take_route(struct session *s, int rule)
+static void take_route(struct session *s, const struct route_choice *choice)
 {
 	const struct config *config = s->config;
 
-	s->pool = &config->pools[config->routes[rule].pool];
-	s->policy = &config->policies[config->routes[rule].policy];
+	s->pool = &config->pools[choice->pool];
+	s->only_server = choice->server;
+	s->policy = &config->policies[choice->policy];
 }
 
 void logon_foresee(struct session *s)
 {
-	int rule = find_route(s, span_from(NULL, 0), NULL);
+	struct route_choice choice;
 
-	if (rule >= 0)
-		take_route(s, rule);
+	if (find_route(s, span_from(NULL, 0), &choice) >= 0)
+		take_route(s, &choice);
 }
 
 void logon_early(struct session *s)
@@ -438,9 +447,17 @@ static bool is_stale(const struct session *s)
 	       stream_is_tls(&s->client.stream) != stream_is_tls(&s->server.stream);
 }
 
+/* Is the server that there may be already one for this route? */
+static bool is_for(const struct session *s, const struct route_choice *choice)
+{
+	if (s->pool == NULL)
+		return true;
+	return s->pool == &s->config->pools[choice->pool] &&
+	       (choice->server == ROUTE_ANY_SERVER || !s->slot.held || s->slot.server == choice->server);
+}
+
 void logon_user(struct session *s, struct span line, struct span name)
 {
-	const struct pool_config *before = s->pool;
 	struct route_choice choice;
 	int rule = find_route(s, name, &choice);
 
@@ -449,9 +466,9 @@ void logon_user(struct session *s, struct span line, struct span name)
 		refuse_user(s, choice.result == ROUTE_REJECTED ? "rejected by a route" : "no route");
 		return;
 	}
-	if ((before != NULL && before != &s->config->pools[s->config->routes[rule].pool]) || is_stale(s))
+	if (!is_for(s, &choice) || is_stale(s))
 		give_up_server(s);
-	take_route(s, rule);
+	take_route(s, &choice);
 	if (!logon_begin(s) || !keep_line(&s->logon->user_line, line)) {
 		s->no_memory = true;
 		return;

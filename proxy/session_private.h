@@ -20,6 +20,7 @@
 #include "sallyport/proxy_reader.h"
 #include "sallyport/reply.h"
 #include "sallyport/resolver.h"
+#include "sallyport/route.h"
 #include "sallyport/session.h"
 #include "sallyport/verb.h"
 
@@ -115,6 +116,7 @@ struct session {
 	const struct listener_config *listener;
 	const struct policy *policy;
 	const struct pool_config *pool;	    /* of the route that applies; NULL before USER */
+	size_t only_server;		    /* of the pool, or ROUTE_ANY_SERVER */
 	const struct server_config *server_config;
 	struct session_live *live;
 	struct session *next;		    /* in the hash by id, or on the graveyard */

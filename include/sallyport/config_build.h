@@ -15,6 +15,7 @@
 struct config_references {
 	char *pool;
 	char *policy;
+	char *user_map; /* a file */
 };
 
 struct config_build {
@@ -50,6 +51,14 @@ void config_health_free(struct health_config *health);
 void config_check_tls(struct config_build *build);
 void config_tls_free_listener(struct listener_tls *tls);
 void config_tls_free_server(struct server_tls_config *tls);
+
+/*
+ * Reads a map of users; `at`: where it is named, for messages. Its own mistakes
+ * are told with its own lines. NULL: no memory (noted).
+ */
+struct user_map *config_user_map_load(struct config_build *build, struct config_position at, const char *file,
+				      bool needs_pool);
+void config_user_map_free(struct user_map **map);
 
 /* Does the file say this of the i-th section of a kind, whether rightly or not? */
 bool config_build_has(const struct config_build *build, enum config_section_id id, size_t i, const char *key);

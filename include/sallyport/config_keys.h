@@ -33,11 +33,12 @@ struct config_section {
 	const char *text;
 };
 
-/* A route as it stands in the file: pool and policy by name. */
+/* A route as it stands in the file: pool and policy by name, other files by theirs. */
 struct config_route {
 	struct route_rule rule;
 	char *pool; /* NULL: not given */
 	char *policy;
+	char *user_map; /* the file */
 };
 
 struct config_key {
@@ -53,7 +54,7 @@ struct config_key {
 	const char *text;    /* one line for people */
 };
 
-#define CONFIG_KEYS_MAX 160
+#define CONFIG_KEYS_MAX 192
 
 extern const struct config_key config_keys[];
 extern const size_t config_keys_n; /* at most CONFIG_KEYS_MAX */

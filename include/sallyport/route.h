@@ -12,6 +12,7 @@
 #include "sallyport/base.h"
 #include "sallyport/netaddr.h"
 #include "sallyport/span.h"
+#include "sallyport/user_map.h"
 
 /*
  * A part of the week: on these days, from a minute of the day (inclusive) to
@@ -35,8 +36,13 @@ SP_MUSTCHECK bool route_window_parse(struct route_window *out, struct span text)
 #define ROUTE_WINDOW_TEXT_MAX 40
 const char *route_window_format(const struct route_window *window, char buf[ROUTE_WINDOW_TEXT_MAX]);
 
+/* "mon 09:30", or "09:30" on `today` (0: Monday): a minute of the week. False, *out untouched: not that. */
+SP_MUSTCHECK bool route_moment_parse(int *out, struct span text, int today);
+
 /* The minute of the week (0: Monday 00:00, 10079: Sunday 23:59) of a local time. */
 int route_minute_of_week(const struct tm *local);
+
+#define ROUTE_NO_POOL SIZE_MAX
 
 /*
  * One rule; every list that is there must match, a list that is not there (NULL
@@ -52,9 +58,10 @@ struct route_rule {
 	struct route_window *times; /* local time */
 	size_t times_n;
 	char **users;		   /* globs */
+	struct user_map *map;	   /* users who are in it; an entry may say where they go */
 
 	bool reject;		   /* 530, no server is touched; pool and policy mean nothing */
-	size_t pool;		   /* indexes in the configuration's arrays */
+	size_t pool;		   /* indexes in the configuration's arrays; ROUTE_NO_POOL: the map says it */
 	size_t policy;
 };
 
@@ -76,10 +83,11 @@ enum route_field {
 	ROUTE_FIELD_CERTIFICATE,
 	ROUTE_FIELD_TIME,
 	ROUTE_FIELD_USER,
+	ROUTE_FIELD_MAP,
 	ROUTE_FIELD_NONE,
 };
 
-/* "listener", "source", "host", "certificate", "time", "user"; "none". */
+/* "listener", "source", "host", "certificate", "time", "user", "user_map"; "none". */
 const char *route_field_name(enum route_field field);
 
 /* The first field by which the rule does not match; ROUTE_FIELD_NONE: it matches. */
@@ -92,9 +100,15 @@ enum route_result {
 	ROUTE_NEEDS_USER, /* facts.user is not known, and `rule` would depend on it */
 };
 
+#define ROUTE_ANY_SERVER SIZE_MAX
+
 struct route_choice {
 	enum route_result result;
 	size_t rule; /* index; n for ROUTE_NO_MATCH */
+	/* ROUTE_FOUND: where it leads, as the rule's map has it for this user, or the rule itself. */
+	size_t pool;
+	size_t server; /* of the pool; ROUTE_ANY_SERVER */
+	size_t policy;
 };
 
 /*

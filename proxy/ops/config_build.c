@@ -256,7 +256,7 @@ static void build_routes(struct config_build *build)
 
 		build_section(build, SECTION_ROUTE, section, &route);
 		config->routes[i] = route.rule;
-		build->routes[i] = (struct config_references){ route.pool, route.policy };
+		build->routes[i] = (struct config_references){ route.pool, route.policy, route.user_map };
 	}
 }
 
@@ -303,6 +303,7 @@ void config_build_fini(struct config_build *build)
 	for (size_t i = 0; i < n && build->routes != NULL; i++) {
 		free(build->routes[i].pool);
 		free(build->routes[i].policy);
+		free(build->routes[i].user_map);
 	}
 	free(build->routes);
 	build->routes = NULL;
@@ -360,6 +361,7 @@ void config_free(struct config **config_p)
 		free_strings(config->routes[i].users);
 		free(config->routes[i].sources);
 		free(config->routes[i].times);
+		config_user_map_free(&config->routes[i].map);
 	}
 	free(config->routes);
 	free(config->admin.socket);

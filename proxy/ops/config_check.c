@@ -108,7 +108,9 @@ static void resolve_pool(struct config_build *build, size_t i)
 	const char *pool = build->routes[i].pool;
 	struct config_position at = config_build_value_place(build, SECTION_ROUTE, i, "pool", 0);
 
-	if (!route_says(build, i, "pool"))
+	if (!route_says(build, i, "pool") && route_says(build, i, "user_map"))
+		config->routes[i].pool = ROUTE_NO_POOL;
+	else if (!route_says(build, i, "pool"))
 		config_error(build->report, at, "route", "pool is missing (or reject = yes)");
 	else if (pool != NULL && config->pools_n > 0 &&
 	         !find_name(config, &names, pool, &config->routes[i].pool))
@@ -125,6 +127,17 @@ static void resolve_policy(struct config_build *build, size_t i)
 		unknown_name(build, &names, policy,
 		             config_build_value_place(build, SECTION_ROUTE, i, "policy", 0),
 		             "policy", "policy");
+}
+
+static void load_map(struct config_build *build, size_t i)
+{
+	struct route_rule *rule = &build->config->routes[i];
+	const char *file = build->routes[i].user_map;
+	struct config_position at = config_build_value_place(build, SECTION_ROUTE, i, "user_map", 0);
+
+	if (file == NULL || file[0] == '\0')
+		return;
+	rule->map = config_user_map_load(build, at, file, !rule->reject && rule->pool == ROUTE_NO_POOL);
 }
 
 static void refuse_beside_reject(struct config_build *build, size_t i, const char *key)
@@ -145,6 +158,7 @@ static void resolve_route(struct config_build *build, size_t i)
 		resolve_pool(build, i);
 		resolve_policy(build, i);
 	}
+	load_map(build, i);
 }
 
 /* --- what must be there -------------------------------------------------------- */
@@ -179,7 +193,7 @@ static void imply_route(struct config_build *build)
 	if (!find_name(config, &names, CONFIG_DEFAULT_POLICY, &policy))
 		return; /* there was no memory for it */
 	config->routes[0] = (struct route_rule){ .pool = 0, .policy = policy };
-	build->routes[0] = (struct config_references){ NULL, NULL };
+	build->routes[0] = (struct config_references){ NULL, NULL, NULL };
 	config->routes_n = 1;
 	config->route_implied = true;
 }
@@ -288,7 +302,8 @@ static bool rule_covers(const struct route_rule *earlier, const struct route_rul
 	return strings_cover(earlier->listeners, later->listeners) &&
 	       sources_cover(earlier, later) && strings_cover(earlier->hosts, later->hosts) &&
 	       strings_cover(earlier->certificates, later->certificates) &&
-	       times_cover(earlier, later) && users_cover(earlier->users, later->users);
+	       times_cover(earlier, later) && users_cover(earlier->users, later->users) &&
+	       (earlier->map == NULL || (later->map != NULL && strcmp(earlier->map->file, later->map->file) == 0));
 }
 
 static void check_reachable(struct config_build *build, size_t later)
@@ -318,10 +333,21 @@ static bool listener_has_route(const struct config *config, const char *name)
 	return false;
 }
 
+static bool map_leads_to(const struct user_map *map, size_t pool)
+{
+	for (size_t i = 0; map != NULL && i < map->n; i++) {
+		if (map->entries[i].pool == pool)
+			return true;
+	}
+	return false;
+}
+
 static bool is_pool_used(const struct config *config, size_t pool)
 {
 	for (size_t i = 0; i < config->routes_n; i++) {
-		if (!config->routes[i].reject && config->routes[i].pool == pool)
+		if (config->routes[i].reject)
+			continue;
+		if (config->routes[i].pool == pool || map_leads_to(config->routes[i].map, pool))
 			return true;
 	}
 	return false;

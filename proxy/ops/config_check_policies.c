@@ -142,7 +142,8 @@ void config_check_policies(struct config_build *build)
 		check_connect(build, i);
 	}
 	for (size_t i = 0; i < config->routes_n && config_report_is_clean(build->report); i++) {
-		if (!config->routes[i].reject && !seen_before(config, i))
+		if (!config->routes[i].reject && config->routes[i].pool != ROUTE_NO_POOL &&
+		    !seen_before(config, i))
 			check_logon_clocks(build, &config->routes[i]);
 	}
 }

@@ -233,7 +233,7 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 static bool matches_all(const struct route_rule *rule)
 {
 	return rule->listeners == NULL && rule->sources_n == 0 && rule->hosts == NULL &&
-	       rule->certificates == NULL && rule->times_n == 0 && rule->users == NULL;
+	       rule->certificates == NULL && rule->times_n == 0 && rule->users == NULL && rule->map == NULL;
 }
 
 static void explain_routes(struct speaker *s)
@@ -252,8 +252,11 @@ static void explain_routes(struct speaker *s)
 		if (rule->reject)
 			ADD(s, "refused with 530");
 		else
-			ADD(s, "pool %s, policy %s", config->pools[rule->pool].name,
+			ADD(s, "%s %s, policy %s", rule->map != NULL ? "the map's pool, else" : "pool",
+			    rule->pool != ROUTE_NO_POOL ? config->pools[rule->pool].name : "none",
 			    config->policies[rule->policy].name);
+		if (rule->map != NULL)
+			ADD(s, " (%zu user%s)", rule->map->n, plural(rule->map->n));
 		if (config->route_implied)
 			ADD(s, " (none is configured, and there is only one pool)");
 		end_line(s);

@@ -355,10 +355,12 @@ const struct config_key config_keys[] = {
 	     false, NULL, "Parts of the week, in local time."),
 	STRINGS(SECTION_ROUTE, "users", PATTERNS, struct config_route, rule.users,
 		"Patterns for the user's name."),
+	STRING(SECTION_ROUTE, "user_map", PATH, struct config_route, user_map, NULL, 4095,
+	       "File with the names of users, a line each, and where each goes: USER, USER POOL or USER POOL/SERVER."),
 	BOOL(SECTION_ROUTE, "reject", struct config_route, rule.reject, "no",
 	     "Refuse these logons with 530; no server is touched."),
 	NAME(SECTION_ROUTE, "pool", struct config_route, pool, NULL,
-	     "Name of the pool that these logons get."),
+	     "Name of the pool that these logons get, unless user_map knows another one."),
 	NAME(SECTION_ROUTE, "policy", struct config_route, policy, CONFIG_DEFAULT_POLICY,
 	     "Name of the policy that they get."),
 };

@@ -93,6 +93,7 @@ class Configuration:
         top=None,
         log=None,
         extra="",
+        route=None,
     ):
         self.servers = servers
         self.host = listen
@@ -104,6 +105,7 @@ class Configuration:
         self.top = {"workers": 2, "drain_timeout": "1s"} | (top or {})
         self.log = log or {}
         self.extra = extra
+        self.route = {"pool": "main", "policy": "main"} | (route or {})
 
     def text(self, folder, log_file="-"):
         parts = ["".join(f"{key} = {value_text(value)}\n" for key, value in self.top.items())]
@@ -118,7 +120,7 @@ class Configuration:
         parts.append(f"pool main {{\n{pool}}}\n")
         parts.append(section_text("policy main", self.policy))
         parts.append(self.extra)
-        parts.append(section_text("route", {"pool": "main", "policy": "main"}))
+        parts.append(section_text("route", {k: v for k, v in self.route.items() if v is not None}))
         return "\n".join(parts)
 
 

@@ -4,6 +4,7 @@
  * reasons given.
  */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -549,6 +550,117 @@ START_TEST(texts_stay_in_their_buffers)
 }
 END_TEST
 
+/* --- maps of users -------------------------------------------------------------- */
+
+#define MAP_USERS 5000
+
+/* user0 → pool 10, user1 → pool 11 server 1, user2 → where the route leads, user3 → pool 10 … */
+static struct user_map *make_map(void)
+{
+	static struct user_map_entry entries[MAP_USERS];
+	static uint32_t slots[16384];
+	static char names[MAP_USERS][12];
+	static char file[] = "users.map";
+	static struct user_map map = { .file = file, .entries = entries, .slots = slots, .slots_n = 16384 };
+
+	memset(slots, 0, sizeof(slots));
+	for (size_t i = 0; i < MAP_USERS; i++) {
+		snprintf(names[i], sizeof(names[i]), "user%zu", i);
+		entries[i] = (struct user_map_entry){ .name = span_of(names[i]),
+			                              .pool = i % 3 == 2 ? USER_MAP_NOWHERE : 10 + i % 3,
+			                              .server = i % 3 == 1 ? 1 : USER_MAP_NOWHERE,
+			                              .line = (unsigned)i + 1 };
+		ck_assert_ptr_null(user_map_enter(&map, i));
+	}
+	map.n = MAP_USERS;
+	return &map;
+}
+
+START_TEST(a_map_knows_its_users_and_nobody_else)
+{
+	struct user_map *map = make_map();
+	struct user_map empty = { .n = 0 };
+	char name[16];
+
+	for (unsigned i = 0; i < MAP_USERS; i++) {
+		snprintf(name, sizeof(name), "user%u", i);
+		ck_assert_ptr_eq(user_map_find(map, span_of(name)), &map->entries[i]);
+		snprintf(name, sizeof(name), "User%u", i);
+		ck_assert_ptr_null(user_map_find(map, span_of(name)));
+	}
+	ck_assert_ptr_null(user_map_find(map, span_from("user1\0", 6)));
+	ck_assert_ptr_null(user_map_find(map, span_of("")));
+	ck_assert_ptr_null(user_map_find(&empty, span_of("user1")));
+	map->entries[7].name = map->entries[3].name; /* twice */
+	ck_assert_ptr_eq(user_map_enter(map, 7), &map->entries[3]);
+}
+END_TEST
+
+START_TEST(a_map_says_where_its_users_go)
+{
+	struct route_rule rules[] = { { .map = make_map(), .pool = 1, .policy = 2 }, { .pool = 3, .policy = 4 } };
+	struct route_facts facts = facts_of(&(struct fact_text){ .listener = "public" });
+	struct route_choice choice;
+
+	ck_assert_int_eq(route_choose(rules, 2, &facts, &choice), -1);
+	ck_assert_int_eq(choice.result, ROUTE_NEEDS_USER);
+	facts.user = span_of("user0");
+	ck_assert_int_eq(route_choose(rules, 2, &facts, &choice), 0);
+	ck_assert_uint_eq(choice.pool, 10);
+	ck_assert_uint_eq(choice.server, ROUTE_ANY_SERVER);
+	ck_assert_uint_eq(choice.policy, 2);
+	facts.user = span_of("user1");
+	ck_assert_int_eq(route_choose(rules, 2, &facts, &choice), 0);
+	ck_assert_uint_eq(choice.pool, 11);
+	ck_assert_uint_eq(choice.server, 1);
+	facts.user = span_of("user2");
+	ck_assert_int_eq(route_choose(rules, 2, &facts, &choice), 0);
+	ck_assert_uint_eq(choice.pool, 1);
+	facts.user = span_of("nobody");
+	ck_assert_int_eq(route_mismatch(&rules[0], &facts), ROUTE_FIELD_MAP);
+	ck_assert_int_eq(route_choose(rules, 2, &facts, &choice), 1);
+	ck_assert_uint_eq(choice.pool, 3);
+	rules[0].reject = true;
+	facts.user = span_of("user0");
+	ck_assert_int_eq(route_choose(rules, 2, &facts, &choice), -1);
+	ck_assert_int_eq(choice.result, ROUTE_REJECTED);
+}
+END_TEST
+
+START_TEST(a_map_is_put_into_words)
+{
+	struct route_rule rule = { .map = make_map() };
+	struct route_facts facts = facts_of(&(struct fact_text){ .listener = "public" });
+	char text[ROUTE_TEXT_MAX];
+
+	ck_assert_str_eq(route_describe(&rule, text, sizeof(text)), "user in users.map");
+	facts.user = span_of("user3");
+	ck_assert_str_eq(route_explain(&rule, &facts, text, sizeof(text)), "matches: user user3 is in users.map");
+	facts.user = span_of("bob");
+	ck_assert_str_eq(route_explain(&rule, &facts, text, sizeof(text)),
+	                 "does not match: user bob is not in users.map");
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	int minute; /* -1: is not one */
+} moments[] = {
+	{ "09:30", 2 * 1440 + 570 }, { "mon 00:00", 0 },  { "sun 23:59", 10079 }, { "FRI 9:05", 4 * 1440 + 545 },
+	{ "24:00", -1 },	     { "mon", -1 },	  { "mon 9", -1 },	  { "mon  9:00", -1 },
+	{ "mon,tue 9:00", -1 },	     { "9:00 ", -1 },	  { "", -1 },		  { "9:60", -1 },
+};
+
+START_TEST(moments_are_read)
+{
+	int minute = -1;
+	bool is_one = route_moment_parse(&minute, span_of(moments[_i].text), 2);
+
+	ck_assert_int_eq(is_one, moments[_i].minute >= 0);
+	ck_assert_int_eq(minute, moments[_i].minute);
+}
+END_TEST
+
 START_TEST(fields_are_named)
 {
 	ck_assert_str_eq(route_field_name(ROUTE_FIELD_LISTENER), "listener");
@@ -576,6 +688,10 @@ int main(void)
 	tcase_add_test(tc, the_week_begins_on_monday);
 	tcase_add_test(tc, rules_are_described);
 	tcase_add_test(tc, texts_stay_in_their_buffers);
+	tcase_add_test(tc, a_map_knows_its_users_and_nobody_else);
+	tcase_add_test(tc, a_map_says_where_its_users_go);
+	tcase_add_test(tc, a_map_is_put_into_words);
+	tcase_add_loop_test(tc, moments_are_read, 0, SP_ARRAY_LEN(moments));
 	tcase_add_test(tc, fields_are_named);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
