@@ -609,6 +609,7 @@ static void read_client(struct session *s)
 		return;
 	}
 	session_feed(s, span_from(s->loop->scratch, (size_t)n));
+	explicit_bzero(s->loop->scratch, (size_t)n); /* PASS may have been in it */
 }
 
 static void on_client_ready(void *owner, unsigned ready)

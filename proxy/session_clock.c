@@ -30,6 +30,7 @@ static enum session_place place_of(const struct session *s)
 	case LOGON_ACCOUNT:
 	case LOGON_ACCT:
 	case LOGON_UTF8:
+	case LOGON_REFUSED:
 		break;
 	}
 	return PLACE_LOGON;
@@ -38,6 +39,7 @@ static enum session_place place_of(const struct session *s)
 /* Deadlines beside the policy's clocks. */
 enum wait {
 	WAIT_CLOCK,	/* none of these: a clock of the policy */
+	WAIT_REFUSED,	/* the 530 of a refused logon, which is never sooner */
 	WAIT_QUEUE,	/* a place in the queue for a server */
 	WAIT_ABOR,	/* the second reply of an aborted transfer */
 	WAIT_QUIT,	/* a server that does not answer QUIT does not keep the client from its 221 */
@@ -62,6 +64,8 @@ static struct next_deadline next_deadline(struct session *s)
 
 	if (s->stage == LOGON_QUEUED)
 		sooner(&next, s->facts.queued_ms + s->pool->queue_timeout_ms, WAIT_QUEUE);
+	if (s->stage == LOGON_REFUSED)
+		sooner(&next, s->refuse_at_ms, WAIT_REFUSED);
 	if (s->purpose == PURPOSE_ABOR)
 		sooner(&next, s->abor_until_ms, WAIT_ABOR);
 	if (s->purpose == PURPOSE_QUIT)
@@ -169,6 +173,9 @@ static void on_wait_over(struct session *s, enum wait wait, enum clock_id clock)
 	switch (wait) {
 	case WAIT_CLOCK:
 		on_clock(s, clock);
+		return;
+	case WAIT_REFUSED:
+		identity_say_refused(s);
 		return;
 	case WAIT_QUEUE:
 		session_end(s, END_QUEUE_TIMEOUT);

@@ -11,31 +11,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "sallyport/logon_answer.h"
 #include "sallyport/route.h"
 #include "session_private.h"
 
 static void choose_server(struct session *s);
 static void server_greeted(struct session *s);
-
-static void wipe_line(char **line)
-{
-	if (*line == NULL)
-		return;
-	explicit_bzero(*line, strlen(*line));
-	free(*line);
-	*line = NULL;
-}
-
-/* Keeps a copy of a command line. A line may hold "CR NUL"; what follows the NUL is then not kept. */
-static bool keep_line(char **to, struct span line)
-{
-	wipe_line(to);
-	*to = malloc(line.n + 1);
-	if (*to == NULL)
-		return false;
-	(void)span_copy(*to, line.n + 1, line);
-	return true;
-}
 
 static void cancel_attempt(struct session *s)
 {
@@ -63,9 +44,7 @@ void logon_free(struct session *s)
 	if (logon == NULL)
 		return;
 	cancel_attempt(s);
-	wipe_line(&logon->user_line);
-	wipe_line(&logon->pass_line);
-	wipe_line(&logon->acct_line);
+	identity_wipe(logon);
 	free(logon->held);
 	free(logon);
 	s->logon = NULL;
@@ -85,8 +64,9 @@ static bool logon_begin(struct session *s)
 	}
 	s->logon->tried = 0;
 	s->logon->tries = 0;
-	wipe_line(&s->logon->pass_line);
-	wipe_line(&s->logon->acct_line);
+	s->logon->otherwise = END_NO_SERVER;
+	s->logon->unknown = false;
+	identity_forget_secrets(s->logon);
 	return true;
 }
 
@@ -261,7 +241,7 @@ static void no_server(struct session *s)
 {
 	counter_add(s->loop->counters, COUNT_NO_SERVER, 1);
 	emit_logon(s, EVENT_LOGON_FAILED, 421, "no server is left");
-	session_end(s, END_NO_SERVER);
+	session_end(s, s->logon->otherwise);
 }
 
 /* Those that have failed, and all others where the route leads to one of them. */
@@ -329,10 +309,35 @@ void logon_on_slot(struct session *s)
 	choose_server(s);
 }
 
+/* The attempt at this server is over; `otherwise`: the reason to end when there is no other one. */
+static void try_next(struct session *s, enum end_reason otherwise)
+{
+	struct logon *logon = s->logon;
+
+	cancel_attempt(s);
+	session_drop_server(s, s->server_eof);
+	s->facts.command_sent_ms = 0;
+	s->facts.slow_command_ms = 0;
+	if (s->early) {
+		s->early = false;
+		s->stage = LOGON_NONE;
+		return;
+	}
+	logon->tries++;
+	logon->otherwise = otherwise;
+	if (s->pool->tries != 0 && logon->tries >= s->pool->tries) {
+		no_server(s);
+		return;
+	}
+	counter_add(s->loop->counters, COUNT_LOGON_RETRIES, 1);
+	s->stage = LOGON_NONE;
+	choose_server(s);
+}
+
 void logon_server_failed(struct session *s, const char *why)
 {
 	struct logon *logon = s->logon;
-	bool under_way = s->purpose == PURPOSE_LOGON || s->early;
+	bool under_way = (s->purpose == PURPOSE_LOGON && s->stage != LOGON_REFUSED) || s->early;
 
 	if (logon != NULL && under_way && session_warm_failed(s)) {
 		reach_server(s);
@@ -355,33 +360,34 @@ void logon_server_failed(struct session *s, const char *why)
 			event_emit(s->loop->events, &event);
 		}
 	}
-	cancel_attempt(s);
-	session_drop_server(s, s->server_eof);
-	s->facts.command_sent_ms = 0;
-	s->facts.slow_command_ms = 0;
-	if (s->early) {
-		s->early = false;
-		s->stage = LOGON_NONE;
-		return;
-	}
-	logon->tries++;
-	if (s->pool->tries != 0 && logon->tries >= s->pool->tries) {
-		no_server(s);
-		return;
-	}
-	counter_add(s->loop->counters, COUNT_LOGON_RETRIES, 1);
-	s->stage = LOGON_NONE;
-	choose_server(s);
+	try_next(s, END_NO_SERVER);
 }
 
 /* --- what the client says -------------------------------------------------------- */
+
+/* Gives up what was begun for another pool. */
+static void give_up_server(struct session *s)
+{
+	cancel_attempt(s);
+	session_drop_server(s, s->server_eof);
+	s->early = false;
+	s->stage = LOGON_NONE;
+}
 
 static void refuse_user(struct session *s, const char *why)
 {
 	counter_add(s->loop->counters, COUNT_LOGONS_REFUSED, 1);
 	emit_logon(s, EVENT_LOGON_FAILED, 530, why);
-	session_reply(s, 530, "Not logged on.");
-	command_error(s);
+	if (!identity_is_guarded(s)) {
+		session_reply(s, 530, "Not logged on.");
+		command_error(s);
+		return;
+	}
+	give_up_server(s);
+	if (!logon_begin(s))
+		return;
+	s->logon->unknown = true;
+	identity_ask_password(s);
 }
 
 /* The rule for this user (p == NULL: not known yet); -1: none, and *why says so. */
@@ -422,21 +428,12 @@ void logon_foresee(struct session *s)
 
 void logon_early(struct session *s)
 {
-	if (s->pool == NULL || !s->pool->early_connect || !logon_begin(s))
+	if (s->pool == NULL || !s->pool->early_connect || identity_is_guarded(s) || !logon_begin(s))
 		return;
 	s->early = true;
 	choose_server(s);
 	if (!s->slot.held)
 		s->early = false; /* nothing free: USER will wait or find another one */
-}
-
-/* Gives up what was begun for another pool. */
-static void give_up_server(struct session *s)
-{
-	cancel_attempt(s);
-	session_drop_server(s, s->server_eof);
-	s->early = false;
-	s->stage = LOGON_NONE;
 }
 
 /* `tls = client`, and the client has protected its connection since the server's was made in clear. */
@@ -469,8 +466,12 @@ void logon_user(struct session *s, struct span line, struct span name)
 	if (!is_for(s, &choice) || is_stale(s))
 		give_up_server(s);
 	take_route(s, &choice);
-	if (!logon_begin(s) || !keep_line(&s->logon->user_line, line)) {
+	if (!logon_begin(s) || !identity_take_user(s, &s->config->routes[rule], line, name)) {
 		s->no_memory = true;
+		return;
+	}
+	if (identity_is_guarded(s)) {
+		identity_ask_password(s);
 		return;
 	}
 	if (s->early) {
@@ -494,12 +495,21 @@ void logon_pass(struct session *s, struct span line)
 		command_error(s);
 		return;
 	}
-	if (!keep_line(&s->logon->pass_line, line)) {
+	s->logon->password_ms = s->loop->now_ms;
+	if (s->logon->unknown) {
+		identity_refuse(s);
+		return;
+	}
+	if (!identity_take_password(s, line)) {
 		s->no_memory = true;
 		return;
 	}
 	if (stream_is_open(&s->server.stream)) {
-		send_line(s, LOGON_PASS, VERB_PASS, s->logon->pass_line);
+		/* Where the client was asked by us, the server has not heard of USER. */
+		if (identity_is_guarded(s))
+			send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
+		else
+			send_line(s, LOGON_PASS, VERB_PASS, s->logon->pass_line);
 		return;
 	}
 	s->stage = LOGON_NONE;
@@ -513,7 +523,7 @@ void logon_acct(struct session *s, struct span line)
 		command_error(s);
 		return;
 	}
-	if (!keep_line(&s->logon->acct_line, line)) {
+	if (!identity_take_account(s, line)) {
 		s->no_memory = true;
 		return;
 	}
@@ -581,13 +591,46 @@ static void on_accepted(struct session *s, const struct reply *reply)
 
 static void on_refused(struct session *s, const struct reply *reply)
 {
+	bool hidden = identity_is_guarded(s) && s->stage != LOGON_ACCT;
+
 	counter_add(s->loop->counters, COUNT_LOGONS_FAILED, 1);
-	session_to_client(s, reply->raw);
-	wipe_line(&s->logon->pass_line);
-	wipe_line(&s->logon->acct_line);
-	leave(s, LOGON_NONE);
 	emit_logon(s, EVENT_LOGON_FAILED, reply->code, "the server refused");
+	if (hidden) {
+		identity_refuse(s);
+		return;
+	}
+	/* A 421 would tell the client that it is over. */
+	if (reply->code == 421)
+		session_reply(s, 530, "Not logged on.");
+	else
+		session_to_client(s, reply->raw);
+	identity_forget_secrets(s->logon);
+	leave(s, LOGON_NONE);
 	command_error(s);
+}
+
+/* It works, and has no room: it has not failed, but this logon goes to the next one. */
+static void on_busy(struct session *s, int code)
+{
+	counter_add(s->loop->counters, COUNT_SERVERS_BUSY, 1);
+	emit_logon(s, EVENT_LOGON_RETRY, code, "server has too many users");
+	s->logon->tried |= UINT64_C(1) << s->slot.server;
+	try_next(s, END_QUEUE_TIMEOUT);
+}
+
+static void on_negative(struct session *s, const struct reply *reply)
+{
+	switch (logon_answer_of(reply->code, reply->raw)) {
+	case LOGON_ANSWER_REFUSED:
+		on_refused(s, reply);
+		return;
+	case LOGON_ANSWER_BUSY:
+		on_busy(s, reply->code);
+		return;
+	case LOGON_ANSWER_FAILED:
+		break;
+	}
+	logon_server_failed(s, "server said 421 at logon");
 }
 
 static void on_wants_password(struct session *s, const struct reply *reply)
@@ -602,7 +645,7 @@ static void on_wants_password(struct session *s, const struct reply *reply)
 
 static void on_wants_account(struct session *s, const struct reply *reply)
 {
-	if (s->logon->acct_line != NULL) {
+	if (identity_know_account(s)) {
 		send_line(s, LOGON_ACCT, VERB_ACCT, s->logon->acct_line);
 		return;
 	}
@@ -636,6 +679,10 @@ static void on_greeting(struct session *s, const struct reply *reply)
 {
 	if (reply->code == 120) {
 		s->facts.connecting_ms = s->loop->now_ms;
+		return;
+	}
+	if (reply_is_negative(reply->code) && logon_answer_of(reply->code, reply->raw) == LOGON_ANSWER_BUSY) {
+		on_busy(s, reply->code);
 		return;
 	}
 	if (reply->code != 220) {
@@ -680,16 +727,14 @@ static void on_logon_answer(struct session *s, const struct reply *reply)
 {
 	bool to_user = s->stage == LOGON_USER;
 
-	if (reply->code == 421)
-		logon_server_failed(s, "server said 421 at logon");
-	else if (reply_is_positive(reply->code))
+	if (reply_is_positive(reply->code))
 		on_accepted(s, reply);
 	else if (reply->code == 331 && to_user)
 		on_wants_password(s, reply);
 	else if (reply->code == 332 && s->stage != LOGON_ACCT)
 		on_wants_account(s, reply);
 	else if (reply_is_negative(reply->code))
-		on_refused(s, reply);
+		on_negative(s, reply);
 	else
 		logon_server_failed(s, "server's answer at logon makes no sense");
 }
@@ -730,6 +775,7 @@ void logon_on_reply(struct session *s, const struct reply *reply)
 	case LOGON_TLS:
 	case LOGON_PASSWORD:
 	case LOGON_ACCOUNT:
+	case LOGON_REFUSED:
 		break;
 	}
 	/* Nobody asked: the server says goodbye (421) or is mad; another one will be found. */

@@ -3,6 +3,7 @@
  * What the files of the session share: session.c (life and end),
  * session_proxy.c (whose addresses), session_queue.c (command lines),
  * session_command.c (what a command does), session_logon.c (USER to 230),
+ * session_identity.c (as whom),
  * session_transfer.c (PASV to 226).
  *
  * Rule of the house: whoever calls a function that may end the session does
@@ -59,6 +60,7 @@ enum logon_stage {
 	LOGON_ACCOUNT,	/* the client has been asked for ACCT */
 	LOGON_ACCT,	/* ACCT is sent */
 	LOGON_UTF8,	/* 230 is here; OPTS UTF8 is repeated to the server */
+	LOGON_REFUSED,	/* the 530 will be said when its time has come (reject_delay) */
 };
 
 /* Exists from USER to 230; then its secrets are wiped and it is freed. */
@@ -67,8 +69,12 @@ struct logon {
 	struct resolver_query *lookup;
 	uint64_t tried;	    /* bit i: server i of the pool has failed */
 	unsigned tries;
+	enum end_reason otherwise; /* when no server is left */
 	int64_t started_ms; /* of the attempt at the present server */
-	char *user_line;    /* command lines as the client sent them */
+	int64_t password_ms; /* PASS came */
+	const struct credentials_entry *as; /* by whose name and password; NULL: his own */
+	bool unknown;	    /* no route is for this user, but he does not know (unknown_user) */
+	char *user_line;    /* command lines for the server; session_identity.c */
 	char *pass_line;
 	char *acct_line;
 	char *held;	    /* the 230, while OPTS UTF8 is repeated */
@@ -144,6 +150,7 @@ struct session {
 	struct clock_facts facts;
 	int64_t abor_until_ms;		    /* PURPOSE_ABOR: when we stop to wait */
 	int64_t client_eof_ms;		    /* client_eof: since when */
+	int64_t refuse_at_ms;		    /* LOGON_REFUSED: when the 530 is due */
 	int64_t quit_ms;		    /* PURPOSE_QUIT: when it was sent */
 	struct netaddr local;		    /* our end of the client's control connection; AF_UNSPEC: not asked yet */
 	struct netaddr server_local;	    /* our end of the server's */
@@ -294,6 +301,25 @@ const char *logon_server_name(const struct session *s);
 void logon_on_connect_clock(struct session *s);
 /* Forgets look-ups, dials, places in queues, secrets. */
 void logon_free(struct session *s);
+
+/* session_identity.c: as whom the client is logged on. These return false for want of memory. */
+
+/* Makes the USER for the server: the client's line, or what the rule makes of the name. */
+bool identity_take_user(struct session *s, const struct route_rule *rule, struct span line, struct span name);
+bool identity_take_password(struct session *s, struct span line);
+bool identity_take_account(struct session *s, struct span line);
+/* Is an account known, by the client's ACCT or by the route's credentials? */
+bool identity_know_account(struct session *s);
+void identity_wipe(struct logon *logon);
+void identity_forget_secrets(struct logon *logon);
+
+/* Does this listener hide which users there are? */
+bool identity_is_guarded(const struct session *s);
+/* The 331 that everybody gets there. */
+void identity_ask_password(struct session *s);
+/* The logon is refused: the client hears of it when reject_delay has passed since his PASS. */
+void identity_refuse(struct session *s);
+void identity_say_refused(struct session *s);
 
 /* session_arrange.c */
 

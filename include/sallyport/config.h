@@ -76,6 +76,9 @@ enum data_mode { DATA_AUTO, DATA_EPSV, DATA_PASV, DATA_PORT, DATA_EPRT, DATA_CLI
 /* How an ABOR in a transfer is said. TELNET: behind an Interrupt Process and an urgent Data Mark (RFC 959 section 4.1.3). */
 enum abor_form { ABOR_PLAIN, ABOR_TELNET };
 
+/* What a user gets that no route is for. REJECT: what anybody gets whose password is wrong. */
+enum unknown_user { UNKNOWN_USER_DENY, UNKNOWN_USER_REJECT };
+
 struct port_range {
 	uint16_t first; /* 0: any port the kernel gives */
 	uint16_t last;
@@ -105,6 +108,8 @@ struct listener_config {
 	bool proxy_protocol_data;	/* the same for passive data connections */
 	struct netblock *proxy_data_trusted;
 	size_t proxy_data_trusted_n;
+	enum unknown_user unknown_user;
+	int64_t reject_delay_ms;	/* from PASS to the 530, with UNKNOWN_USER_REJECT */
 	bool strict_eol;
 	struct listener_tls tls;
 	const struct policy *policy;	/* applies until a route is known: the one named "default" */

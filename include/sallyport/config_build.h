@@ -15,7 +15,8 @@
 struct config_references {
 	char *pool;
 	char *policy;
-	char *user_map; /* a file */
+	char *user_map; /* files */
+	char *credentials;
 };
 
 struct config_build {

@@ -38,7 +38,8 @@ struct config_route {
 	struct route_rule rule;
 	char *pool; /* NULL: not given */
 	char *policy;
-	char *user_map; /* the file */
+	char *user_map; /* files */
+	char *credentials;
 };
 
 struct config_key {

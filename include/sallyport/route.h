@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "sallyport/base.h"
+#include "sallyport/credentials.h"
 #include "sallyport/netaddr.h"
 #include "sallyport/span.h"
 #include "sallyport/user_map.h"
@@ -63,6 +64,8 @@ struct route_rule {
 	bool reject;		   /* 530, no server is touched; pool and policy mean nothing */
 	size_t pool;		   /* indexes in the configuration's arrays; ROUTE_NO_POOL: the map says it */
 	size_t policy;
+	bool strip_domain;		 /* the server is told user, of user@domain */
+	struct credentials *credentials; /* by which those in it are logged on; NULL: none */
 };
 
 /* What is known of a logon. Everything is borrowed for the call. */

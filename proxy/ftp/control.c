@@ -16,8 +16,11 @@ void control_init(struct control *c)
 	stream_init(&c->stream);
 }
 
+/* A password may be among what was said. */
 static void drop_buffer(struct control *c)
 {
+	if (c->out != NULL)
+		explicit_bzero(c->out, c->out_n);
 	free(c->out);
 	c->out = NULL;
 	c->out_n = 0;
@@ -45,9 +48,14 @@ bool control_send(struct control *c, struct span bytes)
 
 		while (cap < need)
 			cap *= 2;
-		grown = realloc(c->out, cap);
+		grown = malloc(cap);
 		if (grown == NULL)
 			return false;
+		if (c->out != NULL) {
+			memcpy(grown, c->out, c->out_n);
+			explicit_bzero(c->out, c->out_n);
+			free(c->out);
+		}
 		c->out = grown;
 		c->out_cap = (uint32_t)cap;
 	}

@@ -247,6 +247,14 @@ static bool telnet_byte(struct line_splitter *s, struct chunk *chunk, unsigned c
 	return false;
 }
 
+/* Half a line may hold a password. */
+static void partial_drop(struct line_splitter *s)
+{
+	if (s->partial != NULL)
+		explicit_bzero(s->partial, s->partial_cap);
+	free(s->partial);
+}
+
 /* Moves the chunk behind what is kept already. */
 static bool partial_append(struct line_splitter *s, const struct chunk *chunk)
 {
@@ -260,9 +268,12 @@ static bool partial_append(struct line_splitter *s, const struct chunk *chunk)
 
 		while (cap < need)
 			cap *= 2;
-		grown = realloc(s->partial, cap);
+		grown = malloc(cap);
 		if (grown == NULL)
 			return false;
+		if (s->partial != NULL)
+			memcpy(grown, s->partial, s->partial_n);
+		partial_drop(s);
 		s->partial = grown;
 		s->partial_cap = cap;
 	}
@@ -289,7 +300,7 @@ static bool iac_resume(struct line_splitter *s, unsigned char next)
 
 static void partial_free(struct line_splitter *s)
 {
-	free(s->partial);
+	partial_drop(s);
 	s->partial = NULL;
 	s->partial_n = 0;
 	s->partial_cap = 0;
@@ -396,7 +407,7 @@ void line_fini(struct line_splitter *s)
 {
 	bool strict_eol = s->strict_eol;
 
-	free(s->partial);
+	partial_drop(s);
 	*s = (struct line_splitter){ .strict_eol = strict_eol };
 }
 

@@ -4,6 +4,7 @@
  * through the table of keys.
  */
 #include "sallyport/config_build.h"
+#include "sallyport/config_credentials.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,7 +257,8 @@ static void build_routes(struct config_build *build)
 
 		build_section(build, SECTION_ROUTE, section, &route);
 		config->routes[i] = route.rule;
-		build->routes[i] = (struct config_references){ route.pool, route.policy, route.user_map };
+		build->routes[i] = (struct config_references){ route.pool, route.policy, route.user_map,
+			                               route.credentials };
 	}
 }
 
@@ -304,6 +306,7 @@ void config_build_fini(struct config_build *build)
 		free(build->routes[i].pool);
 		free(build->routes[i].policy);
 		free(build->routes[i].user_map);
+		free(build->routes[i].credentials);
 	}
 	free(build->routes);
 	build->routes = NULL;
@@ -362,6 +365,7 @@ void config_free(struct config **config_p)
 		free(config->routes[i].sources);
 		free(config->routes[i].times);
 		config_user_map_free(&config->routes[i].map);
+		credentials_free(&config->routes[i].credentials);
 	}
 	free(config->routes);
 	free(config->admin.socket);

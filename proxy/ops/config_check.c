@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "sallyport/config_build.h"
+#include "sallyport/config_credentials.h"
 #include "sallyport/config_text.h"
 #include "sallyport/pool_ledger.h"
 
@@ -140,6 +141,30 @@ static void load_map(struct config_build *build, size_t i)
 	rule->map = config_user_map_load(build, at, file, !rule->reject && rule->pool == ROUTE_NO_POOL);
 }
 
+/* Is there something beside the name that a client must be or have? */
+static bool rule_asks_more(const struct route_rule *rule)
+{
+	return rule->sources_n > 0 || rule->certificates != NULL;
+}
+
+static void load_credentials(struct config_build *build, size_t i)
+{
+	struct route_rule *rule = &build->config->routes[i];
+	const char *file = build->routes[i].credentials;
+	struct config_position at = config_build_value_place(build, SECTION_ROUTE, i, "credentials", 0);
+	char error[CREDENTIALS_ERROR_MAX];
+
+	if (file == NULL || file[0] == '\0')
+		return;
+	rule->credentials = credentials_load(file, error);
+	if (rule->credentials == NULL)
+		config_error(build->report, at, "credentials", "%s", error);
+	else if (!rule_asks_more(rule))
+		config_warning(build->report, at, "credentials",
+			       "the client's own password is not checked, and anybody may come from anywhere: "
+			       "say sources or certificates");
+}
+
 static void refuse_beside_reject(struct config_build *build, size_t i, const char *key)
 {
 	if (route_says(build, i, key))
@@ -154,9 +179,12 @@ static void resolve_route(struct config_build *build, size_t i)
 	if (build->config->routes[i].reject) {
 		refuse_beside_reject(build, i, "pool");
 		refuse_beside_reject(build, i, "policy");
+		refuse_beside_reject(build, i, "strip_domain");
+		refuse_beside_reject(build, i, "credentials");
 	} else {
 		resolve_pool(build, i);
 		resolve_policy(build, i);
+		load_credentials(build, i);
 	}
 	load_map(build, i);
 }
@@ -193,7 +221,7 @@ static void imply_route(struct config_build *build)
 	if (!find_name(config, &names, CONFIG_DEFAULT_POLICY, &policy))
 		return; /* there was no memory for it */
 	config->routes[0] = (struct route_rule){ .pool = 0, .policy = policy };
-	build->routes[0] = (struct config_references){ NULL, NULL, NULL };
+	build->routes[0] = (struct config_references){ NULL, NULL, NULL, NULL };
 	config->routes_n = 1;
 	config->route_implied = true;
 }

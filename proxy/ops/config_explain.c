@@ -223,6 +223,11 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 		ADD(s, "    active data connections: from port %u", listener->active_source_port);
 		end_line(s);
 	}
+	if (listener->unknown_user == UNKNOWN_USER_REJECT) {
+		ADD(s, "    users are asked for a password before any server is; a refusal comes %s after it",
+		    config_duration_show(listener->reject_delay_ms).text);
+		end_line(s);
+	}
 	if (listener->strict_eol) {
 		ADD(s, "    a command line that ends in LF without CR is refused");
 		end_line(s);
@@ -257,6 +262,10 @@ static void explain_routes(struct speaker *s)
 			    config->policies[rule->policy].name);
 		if (rule->map != NULL)
 			ADD(s, " (%zu user%s)", rule->map->n, plural(rule->map->n));
+		if (rule->strip_domain)
+			ADD(s, ", user@domain as user");
+		if (rule->credentials != NULL)
+			ADD(s, ", logged on by %s", rule->credentials->file);
 		if (config->route_implied)
 			ADD(s, " (none is configured, and there is only one pool)");
 		end_line(s);

@@ -65,6 +65,11 @@ static const struct config_word abor_words[] = {
 	{ "telnet", ABOR_TELNET },
 	{ NULL, 0 },
 };
+static const struct config_word unknown_user_words[] = {
+	{ "deny", UNKNOWN_USER_DENY },
+	{ "reject", UNKNOWN_USER_REJECT },
+	{ NULL, 0 },
+};
 static const struct config_word tls_words[] = {
 	{ "none", TLS_NONE },	      { "explicit", TLS_EXPLICIT }, { "required", TLS_REQUIRED },
 	{ "implicit", TLS_IMPLICIT }, { NULL, 0 },
@@ -206,6 +211,10 @@ const struct config_key config_keys[] = {
 	     proxy_data_trusted, false, NULL, "Networks that PROXY headers of data connections are taken from."),
 	BOOL(SECTION_LISTENER, "strict_eol", struct listener_config, strict_eol, "no",
 	     "Refuse command lines that end in LF without CR."),
+	WORD(SECTION_LISTENER, "unknown_user", enum unknown_user, struct listener_config, unknown_user, "deny",
+	     unknown_user_words, "Users that no route is for: deny (530 to USER), reject (as if the password were wrong)."),
+	DURATION(SECTION_LISTENER, "reject_delay", struct listener_config, reject_delay_ms, "3s", 0, 60000,
+		 "With unknown_user = reject: from PASS to the 530, for whoever is refused."),
 	WORD(SECTION_LISTENER, "tls", enum tls_mode, struct listener_config, tls.mode, "none", tls_words,
 	     "TLS with clients: explicit (AUTH TLS, if they want), required (AUTH TLS before USER), implicit."),
 	STRING(SECTION_LISTENER, "certificate", PATH, struct listener_config, tls.certificate, NULL, 4095,
@@ -359,6 +368,10 @@ const struct config_key config_keys[] = {
 	       "File with the names of users, a line each, and where each goes: USER, USER POOL or USER POOL/SERVER."),
 	BOOL(SECTION_ROUTE, "reject", struct config_route, rule.reject, "no",
 	     "Refuse these logons with 530; no server is touched."),
+	BOOL(SECTION_ROUTE, "strip_domain", struct config_route, rule.strip_domain, "no",
+	     "The server is told user, of user@domain."),
+	STRING(SECTION_ROUTE, "credentials", PATH, struct config_route, credentials, NULL, 4095,
+	       "File of mode 0600: by which user and password those in it are logged on at the server."),
 	NAME(SECTION_ROUTE, "pool", struct config_route, pool, NULL,
 	     "Name of the pool that these logons get, unless user_map knows another one."),
 	NAME(SECTION_ROUTE, "policy", struct config_route, policy, CONFIG_DEFAULT_POLICY,

@@ -171,6 +171,23 @@ static void say_routes(struct query *q, struct config_text *text, const struct r
 	}
 }
 
+/* As whom the server will see this user, if not as he calls himself. */
+static void say_identity(struct query *q, struct config_text *text, const struct route_rule *rule)
+{
+	const struct credentials_entry *as = NULL;
+
+	if (rule->credentials != NULL && q->facts.user.p != NULL)
+		as = credentials_for_user(rule->credentials, q->facts.user);
+	if (as != NULL)
+		config_text_add(text, "logged on at the server as %.*s (%s:%u)", (int)as->user.n, as->user.p,
+				rule->credentials->file, as->line);
+	else if (rule->strip_domain)
+		config_text_add(text, "logged on at the server without @domain");
+	else
+		return;
+	say(q, text);
+}
+
 static void say_pool(struct query *q, struct config_text *text, const struct route_choice *choice)
 {
 	const struct config *config = q->config;
@@ -188,6 +205,7 @@ static void say_pool(struct query *q, struct config_text *text, const struct rou
 		config_text_add(text, ", %s:%u", rule->map->file, entry->line);
 	config_text_add(text, ")");
 	say(q, text);
+	say_identity(q, text, rule);
 }
 
 static enum route_answer answer(struct query *q, struct config_text *text)
