@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -51,6 +52,7 @@ struct runtime {
 	const struct ledger **farewells;
 	struct named_ledger *ledgers;
 	size_t ledgers_n;
+	struct memo *memo; /* what pools remember; NULL while none does */
 	struct runtime_ports ports;
 	struct reaper *reaper;
 	struct caretaker *caretaker;
@@ -120,6 +122,20 @@ static struct health_terms health_terms(const struct pool_config *pool, const st
 	};
 }
 
+/* One for all pools, made when the first one wants to remember something. */
+static bool attach_memo(struct runtime *rt, struct pool_config *pool)
+{
+	unsigned char seed[MEMO_SEED];
+
+	if (pool->sticky == STICKY_NONE && pool->refused_cache_ms == 0)
+		return true;
+	if (rt->memo == NULL && getrandom(seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
+		rt->memo = memo_new(seed);
+	explicit_bzero(seed, sizeof(seed));
+	pool->memo = rt->memo;
+	return pool->memo != NULL;
+}
+
 /* Gives each pool of `config` its ledger and states its servers there. */
 static bool attach_ledgers(struct runtime *rt, struct config *config)
 {
@@ -145,6 +161,8 @@ static bool attach_ledgers(struct runtime *rt, struct config *config)
 			terms[j].warm_age_ms = server->warm_age_ms;
 			terms[j].health = health_terms(pool, server);
 		}
+		if (!attach_memo(rt, pool))
+			return false;
 		if (!pool_ledger_configure(pool->ledger, pool->balance, terms, pool->servers_n, pool->places))
 			return false;
 	}
@@ -664,6 +682,7 @@ void runtime_free(struct runtime **runtime)
 	for (size_t i = 0; i < rt->ledgers_n; i++)
 		pool_ledger_free(&rt->ledgers[i].ledger);
 	free(rt->ledgers);
+	memo_free(&rt->memo);
 	runtime_ports_fini(&rt->ports);
 	config_unref(&rt->config);
 	fd_registry_fini();

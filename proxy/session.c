@@ -471,6 +471,7 @@ void session_end(struct session *s, enum end_reason reason)
 		return;
 	s->ending = true;
 	atomic_store_explicit(&s->live->place, PLACE_ENDING, memory_order_relaxed);
+	waiting_close(s);
 	logon_free(s);
 	session_drop_server(s, server_gone);
 	transfer_free(s);

@@ -40,6 +40,7 @@ static enum session_place place_of(const struct session *s)
 enum wait {
 	WAIT_CLOCK,	/* none of these: a clock of the policy */
 	WAIT_REFUSED,	/* the 530 of a refused logon, which is never sooner */
+	WAIT_TEXT,	/* the next line of text for a client whose logon waits */
 	WAIT_QUEUE,	/* a place in the queue for a server */
 	WAIT_ABOR,	/* the second reply of an aborted transfer */
 	WAIT_QUIT,	/* a server that does not answer QUIT does not keep the client from its 221 */
@@ -64,6 +65,8 @@ static struct next_deadline next_deadline(struct session *s)
 
 	if (s->stage == LOGON_QUEUED)
 		sooner(&next, s->facts.queued_ms + s->pool->queue_timeout_ms, WAIT_QUEUE);
+	if (waiting_text_ms(s) != 0)
+		sooner(&next, waiting_text_ms(s), WAIT_TEXT);
 	if (s->stage == LOGON_REFUSED)
 		sooner(&next, s->refuse_at_ms, WAIT_REFUSED);
 	if (s->purpose == PURPOSE_ABOR)
@@ -176,6 +179,9 @@ static void on_wait_over(struct session *s, enum wait wait, enum clock_id clock)
 		return;
 	case WAIT_REFUSED:
 		identity_say_refused(s);
+		return;
+	case WAIT_TEXT:
+		waiting_say(s);
 		return;
 	case WAIT_QUEUE:
 		session_end(s, END_QUEUE_TIMEOUT);

@@ -17,6 +17,8 @@
 
 static void choose_server(struct session *s);
 static void server_greeted(struct session *s);
+static void give_answer(struct session *s);
+static void on_logon_answer(struct session *s, const struct reply *reply);
 
 static void cancel_attempt(struct session *s)
 {
@@ -46,6 +48,7 @@ void logon_free(struct session *s)
 	cancel_attempt(s);
 	identity_wipe(logon);
 	free(logon->held);
+	waiting_forget_answer(logon);
 	free(logon);
 	s->logon = NULL;
 	ledger_sub(&s->live->ledger, LEDGER_BUFFER);
@@ -66,6 +69,8 @@ static bool logon_begin(struct session *s)
 	s->logon->tries = 0;
 	s->logon->otherwise = END_NO_SERVER;
 	s->logon->unknown = false;
+	s->logon->text_open = false;
+	waiting_forget_answer(s->logon);
 	identity_forget_secrets(s->logon);
 	return true;
 }
@@ -252,6 +257,21 @@ static uint64_t not_to_try(const struct session *s)
 	return s->logon->tried | others;
 }
 
+/* First of the server that this user or client was at, then of any. */
+static enum pool_answer acquire(struct session *s, struct pool_ask *ask)
+{
+	int before = s->only_server == ROUTE_ANY_SERVER ? memory_server(s) : -1;
+	uint64_t tried = ask->tried;
+
+	if (before >= 0 && (tried >> before & 1) == 0) {
+		ask->tried = ~(UINT64_C(1) << before);
+		if (pool_ledger_acquire(s->pool->ledger, ask, &s->slot) == POOL_GRANTED)
+			return POOL_GRANTED;
+		ask->tried = tried;
+	}
+	return pool_ledger_acquire(s->pool->ledger, ask, &s->slot);
+}
+
 static void choose_server(struct session *s)
 {
 	struct pool_ask ask = {
@@ -265,7 +285,7 @@ static void choose_server(struct session *s)
 		.random = loop_random_fast(s->loop),
 	};
 
-	switch (pool_ledger_acquire(s->pool->ledger, &ask, &s->slot)) {
+	switch (acquire(s, &ask)) {
 	case POOL_GRANTED:
 		s->facts.queued_ms = 0;
 		ledger_add(&s->live->ledger, LEDGER_SLOT);
@@ -280,11 +300,12 @@ static void choose_server(struct session *s)
 			session_end(s, END_QUEUE_TIMEOUT);
 			return;
 		}
-		if (!pool_ledger_wait(s->pool->ledger, s->id)) {
+		if (!pool_ledger_wait_before(s->pool->ledger, s->id, s->policy->queue_priority)) {
 			s->no_memory = true;
 			return;
 		}
 		s->facts.queued_ms = s->loop->now_ms;
+		s->logon->waited_ms = s->loop->now_ms;
 		enter(s, LOGON_QUEUED);
 		return;
 	case POOL_NONE:
@@ -504,6 +525,16 @@ void logon_pass(struct session *s, struct span line)
 		s->no_memory = true;
 		return;
 	}
+	if (s->logon->answer_code != 0 && stream_is_open(&s->server.stream)) {
+		give_answer(s);
+		return;
+	}
+	if (memory_knows_refusal(s)) {
+		counter_add(s->loop->counters, COUNT_LOGONS_REFUSED, 1);
+		emit_logon(s, EVENT_LOGON_FAILED, 530, "a server has refused this password before");
+		identity_refuse(s);
+		return;
+	}
 	if (stream_is_open(&s->server.stream)) {
 		/* Where the client was asked by us, the server has not heard of USER. */
 		if (identity_is_guarded(s))
@@ -569,6 +600,7 @@ static void logged_on(struct session *s)
 		emit_logon(s, EVENT_SERVER_UP, 0, "a logon succeeded");
 	session_publish(s);
 	emit_logged_on(s);
+	memory_note_server(s);
 	logon_free(s);
 }
 
@@ -595,6 +627,8 @@ static void on_refused(struct session *s, const struct reply *reply)
 
 	counter_add(s->loop->counters, COUNT_LOGONS_FAILED, 1);
 	emit_logon(s, EVENT_LOGON_FAILED, reply->code, "the server refused");
+	if (reply->code == 530 && s->stage == LOGON_PASS)
+		memory_note_refusal(s);
 	if (hidden) {
 		identity_refuse(s);
 		return;
@@ -640,6 +674,7 @@ static void on_wants_password(struct session *s, const struct reply *reply)
 		return;
 	}
 	session_to_client(s, reply->raw);
+	s->logon->text_open = false; /* this ends it as well */
 	leave(s, LOGON_PASSWORD);
 }
 
@@ -722,11 +757,35 @@ static void on_prot_answer(struct session *s, const struct reply *reply)
 	ready_for_user(s);
 }
 
+/* An answer that is the client's, not one for which the next server is tried. */
+static bool leads_nowhere_else(const struct reply *reply)
+{
+	return reply_is_positive(reply->code) || reply->code == 332 ||
+	       (reply_is_negative(reply->code) &&
+		logon_answer_of(reply->code, reply->raw) == LOGON_ANSWER_REFUSED);
+}
+
+/* The answer to USER that the client gets to its PASS. */
+static void give_answer(struct session *s)
+{
+	struct logon *logon = s->logon;
+	const struct reply reply = { .code = logon->answer_code, .raw = span_from(logon->answer, logon->answer_n) };
+
+	s->stage = LOGON_PASS;
+	s->purpose = PURPOSE_LOGON;
+	logon->answer_code = 0;
+	on_logon_answer(s, &reply);
+}
+
 /* An answer to USER, PASS or ACCT (RFC 959 section 5.4). */
 static void on_logon_answer(struct session *s, const struct reply *reply)
 {
 	bool to_user = s->stage == LOGON_USER;
 
+	if (s->logon->text_open && reply->code != 331 && leads_nowhere_else(reply)) {
+		waiting_keep_answer(s, reply);
+		return;
+	}
 	if (reply_is_positive(reply->code))
 		on_accepted(s, reply);
 	else if (reply->code == 331 && to_user)

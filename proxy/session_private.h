@@ -79,6 +79,11 @@ struct logon {
 	char *acct_line;
 	char *held;	    /* the 230, while OPTS UTF8 is repeated */
 	size_t held_n;
+	int64_t waited_ms;  /* in the queue: when it was joined, or the last line of text said */
+	bool text_open;	    /* "331-" has been said, and no "331 " */
+	int answer_code;    /* to USER, kept until PASS: since the client had been told 331 already; 0: none */
+	char *answer;
+	size_t answer_n;
 };
 
 /* One client's transfer: from PASV, EPSV, PORT or EPRT to the final reply. */
@@ -320,6 +325,26 @@ void identity_ask_password(struct session *s);
 /* The logon is refused: the client hears of it when reject_delay has passed since his PASS. */
 void identity_refuse(struct session *s);
 void identity_say_refused(struct session *s);
+
+/* session_memory.c: what the pool remembers */
+
+/* The server that this user or client was at; -1: none is known. */
+int memory_server(const struct session *s);
+void memory_note_server(const struct session *s);
+/* Has a server of the pool refused this user with this password a while ago? */
+bool memory_knows_refusal(const struct session *s);
+void memory_note_refusal(const struct session *s);
+
+/* session_waiting.c: the client whose logon waits in the queue */
+
+/* Is there text for it, and when next? 0: no. */
+int64_t waiting_text_ms(const struct session *s);
+void waiting_say(struct session *s);
+/* Ends the reply that the text began. */
+void waiting_close(struct session *s);
+/* The server's answer to USER, which can only be 331 for the client now: keeps it until PASS. */
+void waiting_keep_answer(struct session *s, const struct reply *reply);
+void waiting_forget_answer(struct logon *logon);
 
 /* session_arrange.c */
 

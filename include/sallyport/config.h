@@ -10,6 +10,7 @@
 #include "sallyport/balance.h"
 #include "sallyport/base.h"
 #include "sallyport/event.h"
+#include "sallyport/memo.h"
 #include "sallyport/netaddr.h"
 #include "sallyport/policy.h"
 #include "sallyport/pool_ledger.h"
@@ -155,6 +156,9 @@ struct server_config {
 	struct server_tls_config tls;
 };
 
+/* Whose logons go to the same server again. */
+enum sticky { STICKY_NONE, STICKY_USER, STICKY_SOURCE };
+
 struct pool_config {
 	char name[NAME_MAX_LEN];
 	enum balance_algorithm balance;
@@ -166,6 +170,10 @@ struct pool_config {
 	enum end_sessions end_sessions;
 	struct health_config health;
 	bool early_connect;	/* connect before USER where the route cannot depend on it */
+	enum sticky sticky;
+	int64_t sticky_for_ms;	/* since the last logon */
+	int64_t refused_cache_ms; /* how long a refused password is remembered; 0: not at all */
+	struct memo *memo;	/* runtime state, attached like `ledger` where one of these needs it */
 	struct pool_ledger *ledger; /* runtime state; attached before the snapshot is in force; not owned */
 	uint16_t places[POOL_SERVERS_MAX]; /* of the servers in the ledger */
 };

@@ -19,6 +19,8 @@ struct policy {
 	char name[NAME_MAX_LEN];
 	struct timeouts timeouts;
 	enum idle_resets idle_resets;
+	unsigned queue_priority;    /* of a logon that waits for a server; the greater one goes first */
+	int64_t queue_keepalive_ms; /* a line of text for who waits, this often; 0: none */
 	unsigned max_errors;	    /* refused commands until 421; 0: any number */
 	bool pass_unknown_commands; /* verbs that are not in the table go to the server */
 	bool pass_foreign_data;	    /* data connections from other hosts than the client (FXP) */

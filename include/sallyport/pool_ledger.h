@@ -147,6 +147,9 @@ SP_MUSTCHECK struct session_id pool_ledger_release(struct pool_ledger *ledger, s
  */
 SP_MUSTCHECK bool pool_ledger_wait(struct pool_ledger *ledger, struct session_id id)
     SP_EXCLUDES(sp_any_shard);
+/* The same, before all of a lesser priority (below WAIT_QUEUE_PRIORITIES; pool_ledger_wait() has 0). */
+SP_MUSTCHECK bool pool_ledger_wait_before(struct pool_ledger *ledger, struct session_id id, unsigned priority)
+    SP_EXCLUDES(sp_any_shard);
 void pool_ledger_leave(struct pool_ledger *ledger, struct session_id id) SP_EXCLUDES(sp_any_shard);
 /* Takes no lock: cheap enough to ask before offering. */
 size_t pool_ledger_waiting(struct pool_ledger *ledger);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /*
- * The queue of those who wait for a slot: in order of joining, found by id.
+ * The queue of those who wait for a slot: by priority, in order of joining, found by id.
  * Pure: no lock, no clock, no memory of its own; the pool ledger has the lock.
  *
  * Who waits goes first: as many as there is room for may pass, counted from the
@@ -17,11 +17,13 @@
 #include "sallyport/session_id.h"
 
 #define WAIT_QUEUE_BUCKETS_LOG2 10
+#define WAIT_QUEUE_PRIORITIES	10 /* 0 to 9; the greater one goes first */
 
 /* Allocated by whoever joins, freed by whoever takes it out. */
 struct waiter {
 	struct session_id id;
-	struct waiter *next, **prev; /* in order of joining */
+	unsigned priority;
+	struct waiter *next, **prev; /* in the order in which they go */
 	struct waiter *chain;	     /* in its bucket */
 	bool told;
 	bool late;
@@ -29,7 +31,8 @@ struct waiter {
 };
 
 struct wait_queue {
-	struct waiter *first, **last;
+	struct waiter *first;
+	struct waiter *last[WAIT_QUEUE_PRIORITIES]; /* of each priority; NULL: there is none */
 	_Atomic size_t length; /* may be read without the lock */
 	struct waiter *bucket[1 << WAIT_QUEUE_BUCKETS_LOG2];
 };
@@ -41,7 +44,7 @@ static inline size_t wait_queue_length(const struct wait_queue *queue)
 	return atomic_load_explicit(&queue->length, memory_order_relaxed);
 }
 
-/* Joins at the end; false, and *waiter is not in it: one of that id waits already. */
+/* Joins behind all of its priority and of greater ones; false, and *waiter is not in it: one of that id waits already. */
 bool wait_queue_join(struct wait_queue *queue, struct waiter *waiter);
 /* Takes the one of that id out. NULL: there is none. */
 struct waiter *wait_queue_leave(struct wait_queue *queue, struct session_id id);

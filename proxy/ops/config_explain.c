@@ -402,6 +402,22 @@ static bool has_limit(const struct pool_config *pool)
 	return true;
 }
 
+/* What the pool remembers of logons. */
+static void explain_memory(struct speaker *s, const struct pool_config *pool)
+{
+	if (pool->sticky != STICKY_NONE) {
+		ADD(s, "    %s goes to the server of the last logon again, for %s",
+		    pool->sticky == STICKY_USER ? "a user" : "a client's address",
+		    config_duration_show(pool->sticky_for_ms).text);
+		end_line(s);
+	}
+	if (pool->refused_cache_ms > 0) {
+		ADD(s, "    a password that a server refused is refused here for %s",
+		    config_duration_show(pool->refused_cache_ms).text);
+		end_line(s);
+	}
+}
+
 static void explain_pool(struct speaker *s, const struct pool_config *pool)
 {
 	static const char *const ways[] = {
@@ -433,6 +449,7 @@ static void explain_pool(struct speaker *s, const struct pool_config *pool)
 	else
 		ADD(s, "    a logon is tried at one server");
 	end_line(s);
+	explain_memory(s, pool);
 	if (pool->early_connect) {
 		ADD(s, "    a server is connected to before USER comes, where every user would get this pool");
 		end_line(s);
@@ -515,6 +532,15 @@ static void explain_policy(struct speaker *s, const struct policy *policy)
 	else
 		ADD(s, "    refused commands: number %u ends the session", policy->max_errors);
 	end_line(s);
+	if (policy->queue_priority > 0) {
+		ADD(s, "    in the queue for a server: before all of a priority below %u", policy->queue_priority);
+		end_line(s);
+	}
+	if (policy->queue_keepalive_ms > 0) {
+		ADD(s, "    a client whose logon waits gets a line of text every %s",
+		    config_duration_show(policy->queue_keepalive_ms).text);
+		end_line(s);
+	}
 	ADD(s, "    commands that are not known here: %s",
 	    policy->pass_unknown_commands ? "go to the server" : "refused with 500");
 	end_line(s);

@@ -8,6 +8,7 @@
 
 #include "sallyport/session_id.h"
 #include "sallyport/session_table.h"
+#include "sallyport/wait_queue.h"
 
 #define DAY_MS INT64_C(86400000)
 #define WEEK_MS (7 * DAY_MS)
@@ -49,6 +50,13 @@ static const struct config_word balance_words[] = {
 	{ "first", BALANCE_FIRST },
 	{ "hash_user", BALANCE_HASH_USER },
 	{ "hash_source", BALANCE_HASH_SOURCE },
+	{ "least_response_time", BALANCE_LEAST_RESPONSE_TIME },
+	{ NULL, 0 },
+};
+static const struct config_word sticky_words[] = {
+	{ "none", STICKY_NONE },
+	{ "user", STICKY_USER },
+	{ "source", STICKY_SOURCE },
 	{ NULL, 0 },
 };
 static const struct config_word data_words[] = {
@@ -256,6 +264,12 @@ const struct config_key config_keys[] = {
 		 "How long a logon waits when all servers are at their max_sessions; 0: not at all."),
 	NUMBER(SECTION_POOL, "tries", struct pool_config, tries, "0", 0, BALANCE_ROWS_MAX,
 	       "Servers tried for one logon when they fail; 0: all of them."),
+	WORD(SECTION_POOL, "sticky", enum sticky, struct pool_config, sticky, "none", sticky_words,
+	     "Whose logons go to the same server again, if it can take them: a user's, or a client address's."),
+	DURATION(SECTION_POOL, "sticky_for", struct pool_config, sticky_for_ms, "30m", 1, WEEK_MS,
+		 "How long after the last logon."),
+	DURATION(SECTION_POOL, "refused_cache", struct pool_config, refused_cache_ms, "0", 0, DAY_MS,
+		 "How long a user is refused here with the very password that a server has refused; 0: not at all."),
 	BOOL(SECTION_POOL, "early_connect", struct pool_config, early_connect, "no",
 	     "Connect to a server before USER comes, where every user would get the same route."),
 
@@ -341,6 +355,10 @@ const struct config_key config_keys[] = {
 #undef CLOCK
 	WORD(SECTION_POLICY, "idle_resets", enum idle_resets, struct policy, idle_resets, "any", idle_words,
 	     "What counts as activity for idle_timeout."),
+	NUMBER(SECTION_POLICY, "queue_priority", struct policy, queue_priority, "0", 0, WAIT_QUEUE_PRIORITIES - 1,
+	       "Of logons that wait for a server, those of a greater number go first."),
+	DURATION(SECTION_POLICY, "queue_keepalive", struct policy, queue_keepalive_ms, "0", 0, HOUR_MS,
+		 "How often a client whose logon waits for a server gets a line of text; 0: never."),
 	NUMBER(SECTION_POLICY, "max_errors", struct policy, max_errors, "20", 0, 1000000,
 	       "Refused commands until the session ends; 0: any number."),
 	BOOL(SECTION_POLICY, "pass_unknown_commands", struct policy, pass_unknown_commands, "no",

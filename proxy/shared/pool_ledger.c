@@ -236,6 +236,11 @@ static size_t rooms_sum(const struct rooms *rooms)
 
 bool pool_ledger_wait(struct pool_ledger *ledger, struct session_id id)
 {
+	return pool_ledger_wait_before(ledger, id, 0);
+}
+
+bool pool_ledger_wait_before(struct pool_ledger *ledger, struct session_id id, unsigned priority)
+{
 	SP_ASSERT_UNLOCKED();
 
 	struct waiter *waiter = calloc(1, sizeof(*waiter));
@@ -243,6 +248,7 @@ bool pool_ledger_wait(struct pool_ledger *ledger, struct session_id id)
 	if (waiter == NULL)
 		return false;
 	waiter->id = id;
+	waiter->priority = priority;
 	core_lock_take(&ledger->lock, __func__);
 	if (wait_queue_join(&ledger->waiters, waiter))
 		waiter = NULL;

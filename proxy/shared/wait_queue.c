@@ -4,12 +4,12 @@
  */
 #include "sallyport/wait_queue.h"
 
+#include <stddef.h>
 #include <string.h>
 
 void wait_queue_init(struct wait_queue *queue)
 {
 	memset(queue, 0, sizeof(*queue));
-	queue->last = &queue->first;
 }
 
 static void set_length(struct wait_queue *queue, size_t n)
@@ -28,20 +28,46 @@ static struct waiter **find(struct wait_queue *queue, struct session_id id)
 	return at;
 }
 
+/* Where one of this priority joins: what points at whoever is behind it. */
+static struct waiter **place_for(struct wait_queue *queue, unsigned priority)
+{
+	for (unsigned p = priority; p < WAIT_QUEUE_PRIORITIES; p++) {
+		if (queue->last[p] != NULL)
+			return &queue->last[p]->next;
+	}
+	return &queue->first;
+}
+
 bool wait_queue_join(struct wait_queue *queue, struct waiter *waiter)
 {
 	struct waiter **at = find(queue, waiter->id);
+	struct waiter **before;
 
+	SP_ASSERT(waiter->priority < WAIT_QUEUE_PRIORITIES);
 	if (*at != NULL)
 		return false;
 	*at = waiter;
 	waiter->chain = NULL;
-	waiter->next = NULL;
-	waiter->prev = queue->last;
-	*queue->last = waiter;
-	queue->last = &waiter->next;
+	before = place_for(queue, waiter->priority);
+	waiter->prev = before;
+	waiter->next = *before;
+	if (waiter->next != NULL)
+		waiter->next->prev = &waiter->next;
+	*before = waiter;
+	queue->last[waiter->priority] = waiter;
 	set_length(queue, wait_queue_length(queue) + 1);
 	return true;
+}
+
+/* The one before it, if that is of the same priority. */
+static struct waiter *before_of_its_kind(struct wait_queue *queue, const struct waiter *waiter)
+{
+	struct waiter *before;
+
+	if (waiter->prev == &queue->first)
+		return NULL;
+	before = (struct waiter *)(void *)((char *)waiter->prev - offsetof(struct waiter, next));
+	return before->priority == waiter->priority ? before : NULL;
 }
 
 struct waiter *wait_queue_leave(struct wait_queue *queue, struct session_id id)
@@ -52,11 +78,11 @@ struct waiter *wait_queue_leave(struct wait_queue *queue, struct session_id id)
 	if (waiter == NULL)
 		return NULL;
 	*at = waiter->chain;
+	if (queue->last[waiter->priority] == waiter)
+		queue->last[waiter->priority] = before_of_its_kind(queue, waiter);
 	*waiter->prev = waiter->next;
 	if (waiter->next != NULL)
 		waiter->next->prev = waiter->prev;
-	else
-		queue->last = waiter->prev;
 	set_length(queue, wait_queue_length(queue) - 1);
 	return waiter;
 }

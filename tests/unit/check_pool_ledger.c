@@ -187,6 +187,81 @@ START_TEST(who_waits_goes_first_and_in_order)
 }
 END_TEST
 
+START_TEST(who_has_priority_goes_before_those_that_came_earlier)
+{
+	static const struct {
+		uint64_t id;
+		unsigned priority;
+	} waiters[] = { { 11, 0 }, { 12, 5 }, { 13, 9 }, { 14, 5 }, { 15, 0 }, { 16, 9 }, { 17, 3 } };
+	static const uint64_t order[] = { 13, 16, 14, 17, 18, 11 }; /* 12 and 15 leave, 18 joins */
+	struct pool_ledger *ledger = pool_of(1, 1);
+	struct slot held = { 0 }, slot = { 0 };
+
+	ck_assert_int_eq(acquire(ledger, 1, &held), POOL_GRANTED);
+	for (size_t i = 0; i < SP_ARRAY_LEN(waiters); i++)
+		ck_assert(pool_ledger_wait_before(ledger, id_of(waiters[i].id), waiters[i].priority));
+	pool_ledger_leave(ledger, id_of(12));
+	pool_ledger_leave(ledger, id_of(15));
+	ck_assert(pool_ledger_wait_before(ledger, id_of(18), 3));
+	ck_assert(pool_ledger_wait_before(ledger, id_of(11), 9)); /* twice: keeps its place */
+	for (size_t i = 0; i < SP_ARRAY_LEN(order); i++) {
+		ck_assert_uint_eq(release(ledger, &held), id_of(order[i]).v);
+		ck_assert_int_eq(acquire(ledger, order[SP_ARRAY_LEN(order) - 1 - i] + 100, &slot), POOL_FULL);
+		ck_assert_int_eq(acquire(ledger, order[i], &held), POOL_GRANTED);
+	}
+	ck_assert_uint_eq(pool_ledger_waiting(ledger), 0);
+	ck_assert_uint_eq(release(ledger, &held), 0);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
+/* Joining and leaving in any order leaves a queue in order. */
+START_TEST(priorities_survive_any_coming_and_going)
+{
+	struct pool_ledger *ledger = pool_of(1, 1);
+	struct slot held = { 0 };
+	unsigned priority[64] = { 0 };
+	uint64_t since[64] = { 0 };
+	uint64_t random = 88172645463325252u;
+	size_t waiting = 0;
+
+	ck_assert_int_eq(acquire(ledger, 1000, &held), POOL_GRANTED);
+	for (uint64_t turn = 1; turn < 3000; turn++) {
+		size_t i;
+
+		random ^= random << 13;
+		random ^= random >> 7;
+		random ^= random << 17;
+		i = random % 64;
+		if (since[i] != 0) {
+			pool_ledger_leave(ledger, id_of(1 + i));
+			since[i] = 0;
+			waiting--;
+		} else {
+			priority[i] = (unsigned)(random >> 20) % 10;
+			since[i] = turn;
+			waiting++;
+			ck_assert(pool_ledger_wait_before(ledger, id_of(1 + i), priority[i]));
+		}
+		ck_assert_uint_eq(pool_ledger_waiting(ledger), waiting);
+	}
+	while (waiting-- > 0) {
+		size_t best = 64;
+
+		for (size_t i = 0; i < 64; i++) {
+			if (since[i] != 0 && (best == 64 || priority[i] > priority[best] ||
+			                      (priority[i] == priority[best] && since[i] < since[best])))
+				best = i;
+		}
+		since[best] = 0;
+		ck_assert_uint_eq(release(ledger, &held), id_of(1 + best).v);
+		ck_assert_int_eq(acquire(ledger, 1 + best, &held), POOL_GRANTED);
+	}
+	release(ledger, &held);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
 START_TEST(as_many_are_told_as_there_is_room_for)
 {
 	struct pool_ledger *ledger = pool_of(1, 3);
@@ -610,6 +685,8 @@ int main(void)
 	tcase_add_test(tcase, tried_servers_are_not_chosen_again);
 	tcase_add_test(tcase, round_robin_takes_turns_by_weight);
 	tcase_add_test(tcase, who_waits_goes_first_and_in_order);
+	tcase_add_test(tcase, who_has_priority_goes_before_those_that_came_earlier);
+	tcase_add_test(tcase, priorities_survive_any_coming_and_going);
 	tcase_add_test(tcase, as_many_are_told_as_there_is_room_for);
 	tcase_add_test(tcase, lost_message_costs_time_and_not_a_place);
 	tcase_add_test(tcase, waiter_that_cannot_use_the_room_holds_up_nobody);
