@@ -646,6 +646,7 @@ static void on_refused(struct session *s, const struct reply *reply)
 /* It works, and has no room: it has not failed, but this logon goes to the next one. */
 static void on_busy(struct session *s, int code)
 {
+	s->warm = false; /* the connection was good */
 	counter_add(s->loop->counters, COUNT_SERVERS_BUSY, 1);
 	emit_logon(s, EVENT_LOGON_RETRY, code, "server has too many users");
 	s->logon->tried |= UINT64_C(1) << s->slot.server;
