@@ -20,6 +20,8 @@
 #include "sallyport/fd_registry.h"
 #include "sallyport/listener.h"
 #include "sallyport/reaper.h"
+#include "sallyport/port_registry.h"
+#include "sallyport/runtime_doors.h"
 #include "sallyport/runtime_ports.h"
 #include "sallyport/worker.h"
 
@@ -54,6 +56,8 @@ struct runtime {
 	size_t ledgers_n;
 	struct memo *memo; /* what pools remember; NULL while none does */
 	struct runtime_ports ports;
+	struct port_registry *registry;
+	struct runtime_doors doors;
 	struct reaper *reaper;
 	struct caretaker *caretaker;
 	struct auditor *auditor;
@@ -192,6 +196,7 @@ static void on_waiters(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	runtime_doors_tend(&rt->doors, rt->config);
 	for (size_t i = 0; i < rt->ledgers_n; i++)
 		offer_waiters(rt, rt->ledgers[i].ledger);
 }
@@ -320,8 +325,9 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 	rt->mailboxes = calloc(rt->workers_n, sizeof(*rt->mailboxes));
 	rt->workers = calloc(rt->workers_n, sizeof(*rt->workers));
 	rt->farewells = calloc(rt->workers_n, sizeof(*rt->farewells));
+	rt->registry = port_registry_new(runtime_ports_seed());
 	set_error(error, "out of memory", "");
-	if (fd_registry_init(rt->fd_max) != 0 || rt->table == NULL || rt->queue == NULL ||
+	if (fd_registry_init(rt->fd_max) != 0 || rt->table == NULL || rt->queue == NULL || rt->registry == NULL ||
 	    rt->counters == NULL || rt->mailboxes == NULL || rt->workers == NULL || rt->farewells == NULL)
 		return false;
 	for (size_t i = 0; i < rt->workers_n; i++) {
@@ -330,16 +336,19 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 		if (rt->counters[i] == NULL || rt->mailboxes[i] == NULL)
 			return false;
 	}
+	rt->doors.mailboxes = rt->mailboxes;
+	rt->doors.workers = rt->workers_n;
 	return attach_ledgers(rt, rt->config) && runtime_ports_attach(&rt->ports, rt->config);
 }
 
 static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 {
-	const struct worker_shared shared = { rt->table, rt->queue, rt->mailboxes };
+	const struct worker_shared shared = { rt->table, rt->queue, rt->mailboxes, rt->workers_n, rt->registry };
 	size_t n = count_binds(rt->config);
 	int *fds = calloc(n, sizeof(int));
 
-	if (fds == NULL || !probe_binds(rt->config, NULL, error)) {
+	if (fds == NULL || !probe_binds(rt->config, NULL, error) ||
+	    !runtime_doors_open(&rt->doors, NULL, rt->config, error)) {
 		free(fds);
 		return false;
 	}
@@ -394,6 +403,7 @@ static bool start_ops(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 		.counters = rt->counters,
 		.mailboxes = rt->mailboxes,
 		.farewells = rt->farewells,
+		.registry = rt->registry,
 		.queue = rt->queue,
 		.hub = rt->hub,
 		.reaper = &rt->reaper,
@@ -579,7 +589,8 @@ void runtime_reload(struct runtime *rt)
 	keep_fixed(rt, new);
 	set_error(error, "out of memory", "");
 	if (!probe_binds(new, rt->config, error) || !attach_ledgers(rt, new) ||
-	    !runtime_ports_attach(&rt->ports, new) || !send_updates(rt, new, error)) {
+	    !runtime_ports_attach(&rt->ports, new) || !runtime_doors_open(&rt->doors, rt->config, new, error) ||
+	    !send_updates(rt, new, error)) {
 		emit_text(rt, EVENT_CONFIG_REFUSED, error);
 		config_unref(&new);
 		return;
@@ -632,6 +643,16 @@ void runtime_stop_now(struct runtime *rt)
 	tell_workers(rt, (struct message){ .kind = MESSAGE_STOP });
 }
 
+/* What workers have posted to one that was gone by then, and what was posted to those that never ran. */
+static void free_mailbox(struct mailbox **mailbox)
+{
+	struct message message;
+
+	while (*mailbox != NULL && mailbox_take(*mailbox, &message, 1) == 1)
+		worker_drop_message(&message);
+	mailbox_free(mailbox);
+}
+
 static void free_workers(struct runtime *rt)
 {
 	for (size_t i = 0; i < rt->workers_n && rt->workers != NULL; i++) {
@@ -643,7 +664,7 @@ static void free_workers(struct runtime *rt)
 	free(rt->workers);
 	for (size_t i = 0; i < rt->workers_n; i++) {
 		if (rt->mailboxes != NULL)
-			mailbox_free(&rt->mailboxes[i]);
+			free_mailbox(&rt->mailboxes[i]);
 		if (rt->counters != NULL)
 			free(rt->counters[i]);
 	}
@@ -684,6 +705,8 @@ void runtime_free(struct runtime **runtime)
 	free(rt->ledgers);
 	memo_free(&rt->memo);
 	runtime_ports_fini(&rt->ports);
+	runtime_doors_fini(&rt->doors);
+	port_registry_free(&rt->registry);
 	config_unref(&rt->config);
 	fd_registry_fini();
 	free(rt);

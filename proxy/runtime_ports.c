@@ -29,7 +29,7 @@ static struct port_ledger *find(const struct runtime_ports *ports, const struct 
 	return NULL;
 }
 
-static uint64_t seed(void)
+uint64_t runtime_ports_seed(void)
 {
 	uint64_t x;
 
@@ -49,7 +49,8 @@ static struct port_ledger *add(struct runtime_ports *ports, const struct listene
 	ports->v = grown;
 	named = &grown[ports->n];
 	named->range = listener->passive_ports;
-	named->ledger = port_ledger_new(named->range.first, named->range.last, seed());
+	named->ledger = port_ledger_new(named->range.first, named->range.last,
+					runtime_ports_seed());
 	if (named->ledger == NULL)
 		return NULL;
 	sp_copy(named->name, sizeof(named->name), listener->name);
@@ -62,7 +63,7 @@ bool runtime_ports_attach(struct runtime_ports *ports, struct config *config)
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		struct listener_config *listener = &config->listeners[i];
 
-		if (listener->passive_ports.first == 0)
+		if (listener->passive_ports.first == 0 || listener->passive_ports.pooled)
 			continue;
 		listener->ports = find(ports, listener);
 		if (listener->ports == NULL)

@@ -256,33 +256,62 @@ static void learn(struct session *s, enum verb verb)
 
 /* --- arranging: the client's side, and its answer --------------------------------- */
 
+/* A port for the client to connect to: 0 or -errno. */
+static int open_passive(struct session *s, uint16_t *port)
+{
+	const struct port_range *range = &s->listener->passive_ports;
+	const struct data_source local = { .address = *session_local(s) };
+	const struct data_peers peers = session_data_peers(s);
+	struct netaddr bound;
+	int result;
+
+	if (range->pooled) {
+		const struct data_pooled pooled = {
+			range->first, range->last, s->listener->doors, s->listener->doors_n,
+		};
+
+		return data_reserve(s->transfer->data, &pooled, &peers, port);
+	}
+	result = data_listen(s->transfer->data, SIDE_CLIENT, &local, s->listener->ports, &peers, &bound);
+	if (result == 0)
+		*port = netaddr_port(&bound);
+	return result;
+}
+
+static void refuse_passive(struct session *s, int error)
+{
+	bool pooled = s->listener->passive_ports.pooled;
+
+	transfer_discard(s);
+	if (error != -EADDRINUSE) {
+		session_reply(s, 425, "Cannot open a passive port.");
+		return;
+	}
+	counter_add(s->loop->counters, COUNT_PASSIVE_EXHAUSTED, 1);
+	session_reply(s, 425, pooled ? "All passive ports are in use by transfers of your address."
+				     : "No port of the passive range is free.");
+}
+
 static void answer_passive(struct session *s)
 {
 	struct transfer *t = s->transfer;
-	const struct data_source local = { .address = *session_local(s) };
-	const struct data_peers peers = session_data_peers(s);
 	char text[FTP_ADDRESS_TEXT_MAX];
 	struct netaddr announced;
-	struct netaddr bound;
-	int result = data_listen(t->data, SIDE_CLIENT, &local, s->listener->ports, &peers, &bound);
+	uint16_t port;
+	int result = open_passive(s, &port);
 
 	if (result != 0) {
-		if (result == -EADDRINUSE)
-			counter_add(s->loop->counters, COUNT_PASSIVE_EXHAUSTED, 1);
-		transfer_discard(s);
-		session_reply(s, 425, result == -EADDRINUSE ? "No port of the passive range is free."
-							    : "Cannot open a passive port.");
+		refuse_passive(s, result);
 		return;
 	}
 	s->facts.data_offered_ms = s->loop->now_ms;
 	t->prepared = true;
 	if (t->client_verb == VERB_EPSV) {
-		session_reply(s, 229, "Entering Extended Passive Mode (|||%u|)",
-			      (unsigned)netaddr_port(&bound));
+		session_reply(s, 229, "Entering Extended Passive Mode (|||%u|)", (unsigned)port);
 		return;
 	}
 	(void)session_passive_address(s, &announced);
-	netaddr_set_port(&announced, netaddr_port(&bound));
+	netaddr_set_port(&announced, port);
 	(void)ftp_address_write_port(text, &announced);
 	session_reply(s, 227, "Entering Passive Mode (%s).", text);
 }
@@ -332,4 +361,12 @@ void transfer_on_prepare_reply(struct session *s, const struct reply *reply)
 		answer_passive(s);
 	else
 		answer_active(s);
+}
+
+void session_on_data(struct session *s, int fd, uint64_t number)
+{
+	struct transfer *t = s->transfer;
+
+	if (session_is_over(s) || t == NULL || !data_deliver(t->data, number, fd))
+		door_refuse(s->loop->counters, fd);
 }

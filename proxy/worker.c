@@ -86,10 +86,16 @@ static void stop_sessions(struct worker *w)
 	for_each_session(&w->loop, end_shutdown);
 }
 
+/* Some session, of whatever worker, may wait for a connection that comes to our doors. */
+static bool doors_are_needed(const struct worker *w)
+{
+	return doors_any(w->loop.doors) && session_table_count(w->loop.table) > 0;
+}
+
 /* Leaves the loop when no session and no farewell is left. */
 static void leave_when_empty(struct worker *w)
 {
-	if (w->loop.sessions == 0 && farewells_count(w->loop.farewells) == 0)
+	if (w->loop.sessions == 0 && farewells_count(w->loop.farewells) == 0 && !doors_are_needed(w))
 		event_base_loopbreak(w->loop.base);
 }
 
@@ -158,6 +164,37 @@ static void take_update(struct worker *w, struct worker_update *update)
 	free(update);
 }
 
+/* A connection has come to one of our doors. */
+static void deliver(void *owner, const struct port_owner *to, int fd, bool later)
+{
+	struct worker *w = owner;
+	uint32_t worker = session_id_worker(to->id);
+	struct message message = { .kind = MESSAGE_DATA, .fd = fd, .id = to->id, .number = (int64_t)to->number };
+	struct session *s;
+
+	w->loop.now_ms = sp_now_ms();
+	if (worker != w->loop.worker || later) {
+		counter_add(w->loop.counters, COUNT_DATA_HANDED, 1);
+		if (mailbox_post(w->loop.mailboxes[worker], message))
+			return;
+		counter_add(w->loop.counters, COUNT_MESSAGES_DROPPED, 1);
+		door_refuse(w->loop.counters, fd);
+		return;
+	}
+	s = loop_find(&w->loop, to->id);
+	if (s != NULL)
+		session_on_data(s, fd, to->number);
+	else
+		door_refuse(w->loop.counters, fd);
+}
+
+static void take_plan(struct worker *w, struct door_plan *plan)
+{
+	if (!doors_follow(w->loop.doors, &plan))
+		log_write(w->loop.events, LEVEL_ERROR, "worker %u: out of memory; a pooled port is closed",
+			  w->loop.worker);
+}
+
 static void on_message(struct worker *w, const struct message *message)
 {
 	struct loop *loop = &w->loop;
@@ -178,6 +215,15 @@ static void on_message(struct worker *w, const struct message *message)
 	case MESSAGE_SLOT:
 		if (s != NULL)
 			session_on_slot(s);
+		return;
+	case MESSAGE_DATA:
+		if (s != NULL)
+			session_on_data(s, message->fd, (uint64_t)message->number);
+		else
+			door_refuse(loop->counters, message->fd);
+		return;
+	case MESSAGE_DOORS:
+		take_plan(w, message->pointer);
 		return;
 	case MESSAGE_CONFIG:
 		take_update(w, message->pointer);
@@ -204,6 +250,18 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 		on_message(w, &batch[i]);
 }
 
+void worker_drop_message(struct message *message)
+{
+	struct door_plan *plan = message->pointer;
+
+	if (message->kind == MESSAGE_CONFIG)
+		free_update(message->pointer);
+	else if (message->kind == MESSAGE_DOORS)
+		door_plan_free(&plan);
+	else if (message->kind == MESSAGE_DATA)
+		listener_close(message->fd);
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
@@ -220,13 +278,8 @@ static void *run(void *arg)
 
 static void worker_free(struct worker *w)
 {
-	struct message message;
-
 	listeners_stop(&w->listeners);
-	while (w->mailbox != NULL && mailbox_take(w->mailbox, &message, 1) == 1) {
-		if (message.kind == MESSAGE_CONFIG)
-			free_update(message.pointer);
-	}
+	doors_free(&w->loop.doors);
 	if (w->on_mail != NULL)
 		event_free(w->on_mail);
 	if (w->on_drain != NULL)
@@ -272,9 +325,10 @@ static bool make_parts(struct worker *w, const struct worker_shared *shared)
 	loop->scratch = malloc(LOOP_SCRATCH_BYTES);
 	loop->resolver = resolver_new(loop->base);
 	loop->farewells = farewells_new(loop->base);
+	loop->doors = doors_new(loop->base, loop->registry, loop->counters, deliver, w);
 	pipe_pool_init(&loop->pipes);
 	if (loop->by_id == NULL || loop->scratch == NULL || loop->resolver == NULL ||
-	    loop->farewells == NULL)
+	    loop->farewells == NULL || loop->doors == NULL)
 		return false;
 	w->mailbox = shared->mailboxes[loop->worker];
 	w->on_mail = event_new(loop->base, mailbox_fd(w->mailbox), EV_READ | EV_PERSIST, on_mail, w);
@@ -289,6 +343,8 @@ struct worker *worker_new(uint32_t number, const struct worker_shared *shared, s
 	if (w == NULL)
 		return NULL;
 	atomic_init(&w->done, false);
+	w->loop.workers = (uint32_t)shared->workers;
+	w->loop.registry = shared->registry;
 	w->loop.worker = number;
 	w->loop.table = shared->table;
 	w->loop.events = shared->events;

@@ -57,6 +57,7 @@ struct audit_sums {
 	uint64_t notes[LEDGER_KINDS];	 /* descriptors noted for a session */
 	uint64_t slots_held;		 /* sessions that hold a slot */
 	uint64_t slots_given;		 /* sessions by the pools' ledgers */
+	uint64_t ports_reserved;	 /* pooled ports by their registry */
 };
 
 struct auditor;

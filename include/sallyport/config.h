@@ -9,12 +9,14 @@
 
 #include "sallyport/balance.h"
 #include "sallyport/base.h"
+#include "sallyport/doors.h"
 #include "sallyport/event.h"
 #include "sallyport/memo.h"
 #include "sallyport/netaddr.h"
 #include "sallyport/policy.h"
 #include "sallyport/pool_ledger.h"
 #include "sallyport/port_ledger.h"
+#include "sallyport/port_registry.h"
 #include "sallyport/route.h"
 #include "sallyport/tls.h"
 
@@ -83,6 +85,7 @@ enum unknown_user { UNKNOWN_USER_DENY, UNKNOWN_USER_REJECT };
 struct port_range {
 	uint16_t first; /* 0: any port the kernel gives */
 	uint16_t last;
+	bool pooled;	/* open all the time, shared by the listener's sessions: at most POOLED_PORTS_MAX */
 };
 
 /* What clients of a network are told in replies to PASV. */
@@ -101,7 +104,9 @@ struct listener_config {
 	struct address_for *passive_address_for; /* the first whose network has the client goes before it */
 	size_t passive_address_for_n;
 	struct port_range passive_ports;
-	struct port_ledger *ports;	/* of that range, NULL: any; runtime state, attached like a pool's; not owned */
+	struct port_ledger *ports;	/* of that range, NULL: any, or pooled; runtime state, attached like a pool's; not owned */
+	struct door_terms *doors;	/* of the pooled ports; runtime state, whose array is the snapshot's own */
+	size_t doors_n;
 	unsigned active_source_port;	/* our port when we connect to a client (PORT, EPRT); 0: any */
 	bool proxy_protocol;		/* clients come through a balancer that sends PROXY headers */
 	struct netblock *proxy_trusted;	/* who may send them */

@@ -15,6 +15,7 @@
 #include "sallyport/loop.h"
 #include "sallyport/netaddr.h"
 #include "sallyport/port_ledger.h"
+#include "sallyport/port_registry.h"
 #include "sallyport/proxy_reader.h"
 #include "sallyport/relay.h"
 #include "sallyport/stream.h"
@@ -73,6 +74,7 @@ struct data_side {
 	int listen_fd;		/* -1: none */
 	struct port_ledger *ports; /* where the listener's port came from; NULL: the kernel */
 	uint16_t listen_port;	/* to be given back to it */
+	struct port_ticket ticket; /* of a pooled port, instead of a listener */
 	struct event on_accept;
 	struct data_peers peers; /* who may connect */
 	struct netaddr target;	/* whom we dial */
@@ -109,6 +111,21 @@ void data_free(struct data **data);
  */
 SP_MUSTCHECK int data_listen(struct data *data, enum side side, const struct data_source *local,
 			     struct port_ledger *ports, const struct data_peers *peers, struct netaddr *bound);
+
+/*
+ * The same for the client's side without a listener: reserves one of the pooled
+ * ports first..last, on which connections from the peers (but for `any`: who
+ * else would it be?) are delivered. 0, -EADDRINUSE or another -errno.
+ */
+struct data_pooled {
+	uint16_t first, last;
+	const struct door_terms *doors; /* where connections to them arrive */
+	size_t doors_n;
+};
+SP_MUSTCHECK int data_reserve(struct data *data, const struct data_pooled *ports, const struct data_peers *peers,
+			      uint16_t *port);
+/* A connection for the reservation of that number; false: there is no such one, and `fd` is still the caller's. */
+SP_MUSTCHECK bool data_deliver(struct data *data, uint64_t number, int fd);
 
 /* Notes whom to dial; data_dial() does it. What the side had before is closed. */
 void data_arrange(struct data *data, enum side side, const struct netaddr *target);

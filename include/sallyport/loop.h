@@ -12,10 +12,12 @@
 #include "sallyport/base.h"
 #include "sallyport/config.h"
 #include "sallyport/counters.h"
+#include "sallyport/doors.h"
 #include "sallyport/event.h"
 #include "sallyport/farewell.h"
 #include "sallyport/mailbox.h"
 #include "sallyport/pipe_pool.h"
+#include "sallyport/port_registry.h"
 #include "sallyport/resolver.h"
 #include "sallyport/session_table.h"
 
@@ -35,6 +37,9 @@ struct loop {
 	struct mailbox *const *mailboxes; /* by worker number */
 	struct resolver *resolver;
 	struct farewells *farewells;
+	struct port_registry *registry;	/* of pooled ports; all workers' */
+	struct doors *doors;		/* this worker's of them */
+	uint32_t workers;		/* how many there are */
 	struct pipe_pool pipes;
 	char *scratch;			/* LOOP_SCRATCH_BYTES */
 	uint64_t next_sequence;		/* of session ids */

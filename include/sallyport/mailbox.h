@@ -15,6 +15,12 @@ enum message_kind {
 	MESSAGE_NOTICE,	   /* id is past its deadline. Repeated by the reaper until it has its effect. */
 	MESSAGE_KICK,	   /* end id; number: enum end_reason. Loss: the operator is told and asks again. */
 	MESSAGE_SLOT,	   /* id may have the slot it waits for. Loss: the ledger offers it again (pool_ledger.h). */
+	/*
+	 * id's data connection, accepted by another worker: fd, which goes to the reader; number: of the ticket
+	 * (port_registry.h). Loss: as if it had broken on its way; the session's clock ends the wait.
+	 */
+	MESSAGE_DATA,
+	MESSAGE_DOORS,	   /* pointer: a struct door_plan (doors.h), which the worker takes over. */
 	MESSAGE_CONFIG,	   /* pointer: a struct worker_update (worker.h), which the worker takes over. */
 	MESSAGE_DRAIN,	   /* stop accepting; end sessions that have no transfer; number: ms until the rest goes */
 	MESSAGE_STOP,	   /* end every session now and leave the loop */
@@ -23,6 +29,7 @@ enum message_kind {
 /* By value. */
 struct message {
 	enum message_kind kind;
+	int fd;
 	struct session_id id;
 	int64_t number;
 	void *pointer;
@@ -38,8 +45,8 @@ void mailbox_free(struct mailbox **mailbox);
 #define MAILBOX_RESERVED 16
 
 /*
- * Puts a message in; false: it is full. Messages of kinds CONFIG, DRAIN and
- * STOP have room of their own, MAILBOX_RESERVED of them at once, which others
+ * Puts a message in; false: it is full. Messages of kinds DOORS, CONFIG, DRAIN
+ * and STOP have room of their own, MAILBOX_RESERVED of them at once, which others
  * cannot fill: they are refused only when so many wait already. Writes to the
  * eventfd only when the mailbox was empty. Any thread.
  */

@@ -15,6 +15,7 @@
 #include "sallyport/mailbox.h"
 #include "sallyport/policy.h"
 #include "sallyport/port_ledger.h"
+#include "sallyport/port_registry.h"
 #include "sallyport/reaper.h"
 #include "sallyport/session_table.h"
 #include "sallyport/sink.h"
@@ -36,6 +37,7 @@ struct ops_sources {
 	struct counters *const *counters;	   /* [workers] */
 	struct mailbox *const *mailboxes;	   /* [workers], by worker number */
 	const struct ledger *const *farewells;	   /* [workers] */
+	struct port_registry *registry;
 	struct event_queue *queue;
 	struct event_hub *hub;
 	struct reaper *const *reaper;		   /* main's variable: the reaper is started last */
@@ -54,9 +56,10 @@ struct lock_summary {
 	size_t longest_lock;	/* number of the one */
 };
 
-/* A listener's passive ports. */
+/* A listener's passive ports; pooled ones have no peak. */
 struct passive_ports_metric {
 	char listener[NAME_MAX_LEN];
+	bool pooled;
 	struct port_ledger_stats stats;
 };
 
@@ -79,6 +82,7 @@ struct metrics {
 	struct lock_summary locks;	  /* of the session table's shards */
 	struct passive_ports_metric passive[PASSIVE_METRICS_MAX];
 	size_t passive_n;
+	struct port_registry_stats pooled; /* of all listeners together */
 	size_t orphans;			  /* findings of the last audit */
 	uint64_t orphans_ever;
 	uint64_t audits;
@@ -106,7 +110,7 @@ struct metric_sample {
 };
 
 /* More than there are; see the assertion in metrics.c. */
-#define METRIC_SAMPLES_MAX 272
+#define METRIC_SAMPLES_MAX 336
 
 /*
  * All of it as a flat list, members of a family side by side. Texts are static

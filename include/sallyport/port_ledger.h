@@ -7,6 +7,10 @@
  * last user in TIME_WAIT does not meet the next one; but only nearly: each time
  * one of the longer rested half is drawn, so that nobody who sees some ports
  * can tell the next one (RFC 2577 section 8).
+ *
+ * A port is given out for as long as we listen on it, and not for as long as
+ * the connection lasts that was made there: that one has the client's end of it
+ * to itself, and another listener on the port does not disturb it.
  */
 #ifndef SALLYPORT_PORT_LEDGER_H
 #define SALLYPORT_PORT_LEDGER_H

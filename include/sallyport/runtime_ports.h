@@ -19,6 +19,8 @@ struct runtime_ports {
 
 /* Gives each listener of `config` that has a range its ledger. False: no memory. */
 SP_MUSTCHECK bool runtime_ports_attach(struct runtime_ports *ports, struct config *config);
+/* As unpredictable as the machine can give it without waiting. */
+uint64_t runtime_ports_seed(void);
 /* No worker may run any more. */
 void runtime_ports_fini(struct runtime_ports *ports);
 

@@ -31,6 +31,9 @@ void session_on_notice(struct session *s);
 void session_on_kick(struct session *s, enum end_reason reason);
 void session_on_slot(struct session *s);
 
+/* Its data connection has come to a pooled port; takes `fd` over. `number`: of the ticket. Worker. */
+void session_on_data(struct session *s, int fd, uint64_t number);
+
 /* The worker drains: ends the session now unless a transfer runs; then when it ends. */
 void session_on_drain(struct session *s);
 

@@ -126,6 +126,9 @@ void stream_close_read(struct stream *s);
 /* Breaks the connection: RST. Nothing happens to a closed stream. */
 void stream_abort(struct stream *s);
 
+/* Gives up the descriptor of an open stream in clear, which stays noted as it was; the stream is closed then. */
+SP_MUSTCHECK int stream_detach(struct stream *s);
+
 /*
  * Moves an open stream to another owner (`from` becomes closed), e.g. to a
  * farewell; nothing is watched afterwards. The descriptor is counted in

@@ -33,6 +33,8 @@ struct worker_shared {
 	struct session_table *table;
 	struct event_queue *events;
 	struct mailbox *const *mailboxes; /* by worker number */
+	size_t workers;
+	struct port_registry *registry;
 };
 
 /*
@@ -52,6 +54,9 @@ void worker_join(struct worker **worker);
 
 /* Frees one that was never started. */
 void worker_discard(struct worker **worker);
+
+/* Frees what a message that nobody will read holds. */
+void worker_drop_message(struct message *message);
 
 /* Whether its thread has left its loop. Any thread. */
 bool worker_is_done(const struct worker *worker);

@@ -64,10 +64,21 @@ static void close_listener(struct data_side *side)
 	side->ports = NULL;
 }
 
+static void give_up_port(struct data_side *side)
+{
+	struct loop *loop = side->data->loop;
+
+	if (side->ticket.number == 0)
+		return;
+	port_registry_release(loop->registry, &side->ticket, loop->now_ms);
+	ledger_sub(side->data->ledger, LEDGER_PORT);
+}
+
 /* Everything of the side but an open stream. */
 static void side_cancel(struct data_side *side)
 {
 	close_listener(side);
+	give_up_port(side);
 	connect_cancel(&side->dial);
 	proxy_reader_fini(&side->header);
 }
@@ -165,6 +176,7 @@ static bool is_welcome(const struct data_side *side, const struct netaddr *from)
 static void accepted(struct data_side *side)
 {
 	close_listener(side);
+	give_up_port(side);
 	side->state = DATA_OPEN;
 	side->data->ops->on_side(side->data->owner, side->side, 0);
 }
@@ -345,6 +357,69 @@ int data_listen(struct data *data, enum side which, const struct data_source *lo
 	side->peers = *peers;
 	side->state = DATA_LISTENING;
 	return 0;
+}
+
+/* The port rested: what has come for the transfer before is refused first. 0 or -errno. */
+static int open_port(struct data_side *side, const struct data_pooled *ports)
+{
+	struct loop *loop = side->data->loop;
+
+	for (size_t i = 0; i < ports->doors_n; i++) {
+		int rc;
+
+		if (netaddr_port(&ports->doors[i].address) != side->ticket.port)
+			continue;
+		rc = doors_sweep(loop->doors, &ports->doors[i]);
+		if (rc != 0)
+			return rc;
+	}
+	port_registry_open(loop->registry, &side->ticket);
+	return 0;
+}
+
+int data_reserve(struct data *data, const struct data_pooled *ports, const struct data_peers *peers, uint16_t *port)
+{
+	struct data_side *side = &data->sides[SIDE_CLIENT];
+	struct loop *loop = data->loop;
+	struct port_wish wish = {
+		.owner = data->id,
+		.client = peers->peer,
+		.first = ports->first,
+		.last = ports->last,
+		.worker = loop->worker,
+		.workers = loop->workers,
+		.random = loop_random(loop),
+		.now_ms = loop->now_ms,
+	};
+	int result;
+
+	side_reset(data, SIDE_CLIENT);
+	if (!peers->header && peers->via.family != AF_UNSPEC && !netaddr_same_host(&peers->via, &peers->peer))
+		wish.via = peers->via;
+	result = port_registry_reserve(loop->registry, &wish, &side->ticket);
+	if (result != 0)
+		return result;
+	ledger_add(data->ledger, LEDGER_PORT);
+	if (side->ticket.rested)
+		result = open_port(side, ports);
+	if (result != 0) {
+		give_up_port(side);
+		return result;
+	}
+	*port = side->ticket.port;
+	side->state = DATA_LISTENING;
+	return 0;
+}
+
+bool data_deliver(struct data *data, uint64_t number, int fd)
+{
+	struct data_side *side = &data->sides[SIDE_CLIENT];
+
+	if (side->ticket.number != number || side->state != DATA_LISTENING)
+		return false;
+	adopt(side, fd, SP_HERE);
+	accepted(side);
+	return true;
 }
 
 void data_arrange(struct data *data, enum side which, const struct netaddr *target)

@@ -322,6 +322,17 @@ void stream_abort(struct stream *s)
 	stream_release(s);
 }
 
+int stream_detach(struct stream *s)
+{
+	int fd = s->fd;
+
+	SP_ASSERT(stream_is_open(s) && !stream_is_tls(s));
+	stream_unwatch(s);
+	ledger_sub(s->ledger, (enum ledger_kind)s->kind);
+	stream_init(s);
+	return fd;
+}
+
 void stream_move(struct stream *to, struct stream *from, struct ledger *ledger,
                  enum ledger_kind kind, struct session_id id, stream_ready_fn *ready, void *owner)
 {

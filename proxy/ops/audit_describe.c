@@ -148,6 +148,10 @@ void audit_describe(const struct ops_sources *sources, const struct suspicion *s
 		         finding_what(s->kind), ledger_kind_name((enum ledger_kind)s->fd),
 		         (long long)s->left, (long long)s->right);
 		return;
+	case FINDING_PORTS:
+		snprintf(out->what, sizeof(out->what), "%s: %lld reserved, %lld held by sessions",
+		         finding_what(s->kind), (long long)s->left, (long long)s->right);
+		return;
 	case FINDING_SLOTS:
 		describe_slots(sources, s, out->what, sizeof(out->what));
 		return;

@@ -363,6 +363,32 @@ static void judge_slots(struct scan *scan)
 	}
 }
 
+/* ---- pooled ports ---------------------------------------------------------------------------- */
+
+static int64_t count_reserved(const struct ops_sources *sources)
+{
+	struct port_registry_stats stats = { 0 };
+
+	if (sources->registry != NULL)
+		port_registry_stats(sources->registry, &stats);
+	return (int64_t)stats.reserved;
+}
+
+/* What the registry of pooled ports has, before and after the table was read, and what sessions have. */
+static void judge_ports(struct scan *scan, int64_t before)
+{
+	int64_t after = count_reserved(scan->sources);
+	int64_t held = (int64_t)scan->sums->ledgers[LEDGER_PORT];
+
+	scan->sums->ports_reserved = (uint64_t)after;
+	if (held >= sp_min64(before, after) && held <= sp_max64(before, after))
+		return;
+	struct suspicion *s = suspect(scan, FINDING_PORTS, SESSION_ID_NONE, -1);
+	s->amount = held < after ? 1 : -1;
+	s->left = after;
+	s->right = held;
+}
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 static int by_owner(const void *a, const void *b)
@@ -503,6 +529,7 @@ int audit_scan(const struct ops_sources *sources, const struct audit_baseline *b
 {
 	struct scan scan = { .sources = sources, .out = out, .sums = sums, .now_ms = sp_now_ms() };
 	int error = list_open(&scan.open);
+	int64_t reserved = count_reserved(sources);
 
 	out->n = 0;
 	memset(sums, 0, sizeof(*sums));
@@ -517,6 +544,7 @@ int audit_scan(const struct ops_sources *sources, const struct audit_baseline *b
 		count_notes_again(&scan);
 		count_given(&scan, false);
 		judge_slots(&scan);
+		judge_ports(&scan, reserved);
 		judge_sums(&scan);
 		error = scan.no_memory ? -ENOMEM : 0;
 	}

@@ -134,26 +134,33 @@ enum config_parsed config_server_parse(const char *text, struct server_config *s
 enum config_parsed config_ports_parse(const char *text, struct port_range *field,
                                       struct config_why *why)
 {
-	const char *dash = strchr(text, '-');
+	static const char pooled_word[] = "pooled:";
+	bool pooled = strncmp(text, pooled_word, sizeof(pooled_word) - 1) == 0;
+	const char *range = pooled ? text + sizeof(pooled_word) - 1 : text;
+	const char *dash = strchr(range, '-');
 	char first_text[8];
 	int64_t first;
 	int64_t last;
 
 	if (strcmp(text, "any") == 0) {
-		*field = (struct port_range){ 0, 0 };
+		*field = (struct port_range){ 0, 0, false };
 		return CONFIG_PARSED;
 	}
 	if (dash == NULL)
-		dash = text + strlen(text);
-	if (!span_copy(first_text, sizeof(first_text), span_from(text, (size_t)(dash - text))) ||
+		dash = range + strlen(range);
+	if (!span_copy(first_text, sizeof(first_text), span_from(range, (size_t)(dash - range))) ||
 	    !config_number_parse(first_text, &first) ||
 	    !config_number_parse(*dash != '\0' ? dash + 1 : first_text, &last))
-		return config_wrong(why, "is neither a range of ports (like 50000-50999) nor any");
+		return config_wrong(why, "is neither a range of ports (like 50000-50999), nor pooled ports "
+		                         "(like pooled:50000-50003), nor any");
 	if (first < 1 || first > UINT16_MAX || last < 1 || last > UINT16_MAX)
 		return config_wrong(why, "is out of range (1 to 65535)");
 	if (first > last)
 		return config_wrong(why, "ends before it begins");
-	*field = (struct port_range){ (uint16_t)first, (uint16_t)last };
+	if (pooled && last - first >= POOLED_PORTS_MAX)
+		return config_wrong(why, "has more than %d ports, and a few pooled ones serve all sessions",
+		                    POOLED_PORTS_MAX);
+	*field = (struct port_range){ (uint16_t)first, (uint16_t)last, pooled };
 	return CONFIG_PARSED;
 }
 

@@ -343,6 +343,7 @@ void config_free(struct config **config_p)
 	if (config == NULL)
 		return;
 	for (size_t i = 0; i < config->listeners_n; i++) {
+		free(config->listeners[i].doors);
 		free(config->listeners[i].binds);
 		free(config->listeners[i].greeting);
 		free(config->listeners[i].proxy_trusted);

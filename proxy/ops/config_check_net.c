@@ -94,6 +94,23 @@ static struct config_position ports_place(const struct config_build *build, size
 	return config_build_value_place(build, SECTION_LISTENER, listener, "passive_ports", 0);
 }
 
+/* Are data connections to both preceded by the same balancers' headers, or by none? */
+static bool same_headers(const struct listener_config *a, const struct listener_config *b)
+{
+	if (a->proxy_protocol_data != b->proxy_protocol_data)
+		return false;
+	if (!a->proxy_protocol_data)
+		return true;
+	if (a->proxy_data_trusted_n != b->proxy_data_trusted_n)
+		return false;
+	for (size_t i = 0; i < a->proxy_data_trusted_n; i++) {
+		if (a->proxy_data_trusted[i].bits != b->proxy_data_trusted[i].bits ||
+		    !netaddr_same_host(&a->proxy_data_trusted[i].base, &b->proxy_data_trusted[i].base))
+			return false;
+	}
+	return true;
+}
+
 /* Two listeners that draw their passive ports from the same heap. */
 static void check_ranges_pair(struct config_build *build, size_t i, size_t j)
 {
@@ -111,6 +128,15 @@ static void check_ranges_pair(struct config_build *build, size_t i, size_t j)
 	if (common == NULL)
 		return;
 	at = ports_place(build, j);
+	if (a->pooled && b->pooled) {
+		if (same_headers(first, second))
+			return;
+		config_error(build->report, at, "passive_ports",
+		             "shares pooled ports with listener %s (%s), whose proxy_protocol_data or "
+		             "proxy_data_trusted differs",
+		             first->name, config_place(build->report, ports_place(build, i), at).text);
+		return;
+	}
 	config_error(build->report, at, "passive_ports",
 	             "%u-%u overlaps %u-%u of listener %s (%s), and both have the address %s",
 	             (unsigned)b->first, (unsigned)b->last, (unsigned)a->first, (unsigned)a->last,
@@ -140,11 +166,26 @@ static void check_bind_in_range(struct config_build *build, size_t owner, struct
 	}
 }
 
+/* FXP needs connections from elsewhere, which pooled ports cannot tell whose they are. */
+static void check_pooled(struct config_build *build, size_t i)
+{
+	const struct config *config = build->config;
+
+	for (size_t p = 0; config->listeners[i].passive_ports.pooled && p < config->policies_n; p++) {
+		if (config->policies[p].pass_foreign_data)
+			config_warning(build->report, ports_place(build, i), "passive_ports",
+			               "on pooled ports only the client's own host may connect, whatever "
+			               "pass_foreign_data of policy %s allows",
+			               config->policies[p].name);
+	}
+}
+
 static void check_ranges(struct config_build *build)
 {
 	const struct config *config = build->config;
 
 	for (size_t i = 0; i < config->listeners_n; i++) {
+		check_pooled(build, i);
 		for (size_t j = i + 1; j < config->listeners_n; j++)
 			check_ranges_pair(build, i, j);
 		for (size_t j = 0; j < config->listeners_n; j++) {

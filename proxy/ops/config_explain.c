@@ -186,6 +186,18 @@ static void explain_announced(struct speaker *s, const struct listener_config *l
 	}
 }
 
+static void explain_pooled(struct speaker *s, const struct port_range *ports)
+{
+	unsigned n = (unsigned)ports->last - ports->first + 1;
+
+	if (n == 1)
+		ADD(s, ", port %u for all sessions", (unsigned)ports->first);
+	else
+		ADD(s, ", ports %u-%u for all sessions", (unsigned)ports->first, (unsigned)ports->last);
+	ADD(s, " (%u transfer%s of one client address may wait for %s)", n, n == 1 ? "" : "s",
+	    n == 1 ? "its connection" : "their connections");
+}
+
 static void explain_listener(struct speaker *s, const struct listener_config *listener)
 {
 	const struct port_range *ports = &listener->passive_ports;
@@ -212,11 +224,13 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 		    netaddr_format_host(&listener->passive_address, text));
 	if (ports->first == 0)
 		ADD(s, ", any port");
+	else if (ports->pooled)
+		explain_pooled(s, ports);
 	else if (ports_n == 1)
-		ADD(s, ", port %u (one at a time)", (unsigned)ports->first);
+		ADD(s, ", port %u (one transfer may wait for its connection)", (unsigned)ports->first);
 	else
-		ADD(s, ", ports %u-%u (%u at the same time)", (unsigned)ports->first,
-		    (unsigned)ports->last, ports_n);
+		ADD(s, ", ports %u-%u (%u transfers may wait for their connections)",
+		    (unsigned)ports->first, (unsigned)ports->last, ports_n);
 	end_line(s);
 	explain_announced(s, listener);
 	if (listener->active_source_port != 0) {

@@ -206,7 +206,7 @@ const struct config_key config_keys[] = {
 	     "What clients of a network are told instead, as network=address; the first match wins."),
 	{ SECTION_LISTENER, "passive_ports", CONFIG_KIND_PORTS, "any", false, { 0, 0, NULL },
 	  AT(struct port_range, struct listener_config, passive_ports), 0, NULL,
-	  "Ports for the clients' passive data connections; any: what the kernel gives." },
+	  "Ports for the clients' passive data connections; any: what the kernel gives; pooled: shared by all." },
 	NUMBER(SECTION_LISTENER, "active_source_port", struct listener_config, active_source_port, "0", 0, UINT16_MAX,
 	       "Our port of data connections to clients that said PORT or EPRT; 0: any; 20 is the traditional one."),
 	BOOL(SECTION_LISTENER, "proxy_protocol", struct listener_config, proxy_protocol, "no",

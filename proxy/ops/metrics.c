@@ -91,16 +91,30 @@ static void collect_workers(const struct ops_sources *sources, struct metrics *o
 	}
 }
 
-static void collect_passive(const struct config *config, struct metrics *out)
+static void collect_pooled(const struct port_registry *registry, const struct port_range *range,
+                           struct passive_ports_metric *to)
 {
+	to->pooled = true;
+	to->stats.size = (unsigned)range->last - range->first + 1u;
+	if (registry != NULL)
+		to->stats.in_use = (unsigned)port_registry_reserved(registry, range->first, range->last);
+}
+
+static void collect_passive(const struct ops_sources *sources, struct metrics *out)
+{
+	const struct config *config = *sources->config;
+
 	for (size_t i = 0; i < config->listeners_n && out->passive_n < PASSIVE_METRICS_MAX; i++) {
 		const struct listener_config *listener = &config->listeners[i];
 		struct passive_ports_metric *to = &out->passive[out->passive_n];
 
-		if (listener->ports == NULL)
+		if (listener->ports != NULL)
+			port_ledger_stats(listener->ports, &to->stats);
+		else if (listener->passive_ports.pooled)
+			collect_pooled(sources->registry, &listener->passive_ports, to);
+		else
 			continue;
 		sp_copy(to->listener, sizeof(to->listener), listener->name);
-		port_ledger_stats(listener->ports, &to->stats);
 		out->passive_n++;
 	}
 }
@@ -115,7 +129,9 @@ void metrics_collect(const struct ops_sources *sources, struct metrics *out)
 		metrics_locks(sources->table, &out->locks);
 	}
 	if (sources->config != NULL && *sources->config != NULL)
-		collect_passive(*sources->config, out);
+		collect_passive(sources, out);
+	if (sources->registry != NULL)
+		port_registry_stats(sources->registry, &out->pooled);
 	if (sources->queue != NULL)
 		event_queue_stats(sources->queue, &out->queue);
 	if (sources->hub != NULL)
@@ -140,10 +156,10 @@ struct sample_list {
 };
 
 /* Families of one that are not in a table elsewhere. */
-#define SINGLE_FAMILIES 20
+#define SINGLE_FAMILIES 22
 
 _Static_assert(COUNTER_COUNT + END_REASON_COUNT + CLOCK_COUNT + 2 * LEDGER_KINDS + PLACES +
-                       3 * SINKS_MAX + 3 * PASSIVE_METRICS_MAX + SINGLE_FAMILIES <=
+                       3 * SINKS_MAX + 5 * PASSIVE_METRICS_MAX + SINGLE_FAMILIES <=
                    METRIC_SAMPLES_MAX,
                "METRIC_SAMPLES_MAX is too small");
 
@@ -213,19 +229,47 @@ static void add_events(struct sample_list *list, const struct metrics *m)
 		           m->sinks[i].error != 0);
 }
 
+/* One family of the listeners whose ports are pooled, or of those whose are not. */
+static void add_ports(struct sample_list *list, const struct metrics *m, bool pooled, const char *family,
+                      const char *help, unsigned (*value)(const struct port_ledger_stats *stats))
+{
+	for (size_t i = 0; i < m->passive_n; i++) {
+		if (m->passive[i].pooled == pooled)
+			add_member(list, METRIC_GAUGE, family, help, "listener", m->passive[i].listener,
+			           value(&m->passive[i].stats));
+	}
+}
+
+static unsigned ports_size(const struct port_ledger_stats *stats)
+{
+	return stats->size;
+}
+
+static unsigned ports_in_use(const struct port_ledger_stats *stats)
+{
+	return stats->in_use;
+}
+
+static unsigned ports_peak(const struct port_ledger_stats *stats)
+{
+	return stats->peak;
+}
+
 static void add_passive(struct sample_list *list, const struct metrics *m)
 {
-	for (size_t i = 0; i < m->passive_n; i++)
-		add_member(list, METRIC_GAUGE, "passive_ports", "ports of passive_ports",
-		           "listener", m->passive[i].listener, m->passive[i].stats.size);
-	for (size_t i = 0; i < m->passive_n; i++)
-		add_member(list, METRIC_GAUGE, "passive_ports_in_use",
-		           "of these, ports that wait for a data connection", "listener",
-		           m->passive[i].listener, m->passive[i].stats.in_use);
-	for (size_t i = 0; i < m->passive_n; i++)
-		add_member(list, METRIC_GAUGE, "passive_ports_peak",
-		           "most of them in use at once since the start", "listener",
-		           m->passive[i].listener, m->passive[i].stats.peak);
+	add_ports(list, m, false, "passive_ports", "ports of passive_ports", ports_size);
+	add_ports(list, m, false, "passive_ports_in_use",
+	          "of these, ports that wait for a data connection", ports_in_use);
+	add_ports(list, m, false, "passive_ports_peak",
+	          "most of them in use at once since the start", ports_peak);
+	add_ports(list, m, true, "pooled_ports", "pooled ports of passive_ports", ports_size);
+	add_ports(list, m, true, "pooled_ports_reserved",
+	          "transfers that wait for a data connection on these ports", ports_in_use);
+	add(list, METRIC_GAUGE, "pooled_ports_resting",
+	    "pairs of pooled port and client address that rest because a connection may be on its way",
+	    m->pooled.resting);
+	add(list, METRIC_GAUGE, "pooled_ports_peak",
+	    "most pooled ports that one client address had at once since the start", m->pooled.most);
 }
 
 static void add_machinery(struct sample_list *list, const struct metrics *m)

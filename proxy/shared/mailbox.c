@@ -92,6 +92,7 @@ static void fd_clear(const struct mailbox *mailbox)
 static bool has_reserved_room(enum message_kind kind)
 {
 	switch (kind) {
+	case MESSAGE_DOORS:
 	case MESSAGE_CONFIG:
 	case MESSAGE_DRAIN:
 	case MESSAGE_STOP:
@@ -99,6 +100,7 @@ static bool has_reserved_room(enum message_kind kind)
 	case MESSAGE_NOTICE:
 	case MESSAGE_KICK:
 	case MESSAGE_SLOT:
+	case MESSAGE_DATA:
 		return false;
 	}
 	SP_UNREACHABLE("kind of message");

@@ -46,6 +46,31 @@ def free_port(host="127.0.0.1"):
     raise RuntimeError(f"no free port on {host}")
 
 
+def free_ports(n, hosts=("127.0.0.1", "::1")):
+    """The first of n ports in a row that nobody has at any of these addresses."""
+    for _ in range(1000):
+        base = free_port(hosts[0])
+        with contextlib.ExitStack() as stack:
+            try:
+                for host in hosts:
+                    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                    for port in range(base, base + n):
+                        probe = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                        if family == socket.AF_INET6:
+                            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                        probe.bind((host, port))
+                return base
+            except (OSError, OverflowError):
+                continue
+    raise RuntimeError(f"no {n} free ports in a row on {hosts}")
+
+
+def pooled_ports(n, *hosts):
+    """A value of passive_ports: n pooled ports."""
+    base = free_ports(n, hosts or ("127.0.0.1", "::1"))
+    return f"pooled:{base}-{base + n - 1}"
+
+
 def join_host_port(host, port):
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

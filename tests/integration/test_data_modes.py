@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from rude import FIN, RST, RudeClient, RudeServer, drain, receive_content, send_content, say
-from support import eventually, free_port, join_host_port, random_bytes, reset
+from support import eventually, free_port, join_host_port, pooled_ports, random_bytes, reset
 
 pytestmark = pytest.mark.proxy
 
@@ -89,18 +89,20 @@ def upload(client, way, command, content):
     client.expect(226)
 
 
-def two_families(sallyport, origin, **settings):
+def two_families(sallyport, origin, listener=None, **settings):
     """Sallyport that listens on IPv4 and IPv6: {address: port}."""
     ports = {V4: free_port(V4), V6: free_port(V6)}
     bind = [join_host_port(host, port) for host, port in ports.items()]
-    sallyport(origin, listener={"bind": bind}, **settings)
+    sallyport(origin, listener={"bind": bind} | (listener or {}), **settings)
     return ports
 
 
+@pytest.mark.parametrize("passive", ["any", "pooled"])
 @pytest.mark.parametrize("host, mode", SERVER_WAYS, ids=lambda value: value)
-def test_any_mode_of_the_client_meets_any_mode_of_the_server(host, mode, sallyport):
+def test_any_mode_of_the_client_meets_any_mode_of_the_server(host, mode, passive, sallyport):
+    listener = {"passive_ports": pooled_ports(2)} if passive == "pooled" else {}
     with RudeServer(host, files={b"good": CONTENT}) as server:
-        ports = two_families(sallyport, server, server={"data": mode})
+        ports = two_families(sallyport, server, listener, server={"data": mode})
         for address, way in CLIENT_WAYS:
             name = f"up.{way}.{'6' if address == V6 else '4'}"
             with RudeClient(address, ports[address]).logon() as client:

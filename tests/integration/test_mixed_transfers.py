@@ -11,13 +11,14 @@ import threading
 
 import pytest
 from rude import FIN, RudeClient, RudeServer, drain
-from support import eventually, random_bytes, reset
+from support import eventually, pooled_ports, random_bytes, reset
 
 pytestmark = pytest.mark.proxy
 
 TRANSFERS = int(os.environ.get("SALLYPORT_TEST_TRANSFERS", "1000"))
 CLIENTS = 8
 MODES = ["auto", "epsv", "pasv", "eprt", "port", "client"]
+CASES = [(mode, "any") for mode in MODES] + [("auto", "pooled"), ("port", "pooled")]
 WAYS = ["PASV", "EPSV", "PORT", "EPRT"]
 BREAKS = ["abor", "reset", "refused", "no data connection"]
 SIZES = [0, 1, 1000, 65536, 300_000]
@@ -181,11 +182,12 @@ def quiet(front):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-def test_each_of_many_transfers_is_whole_or_seen_to_have_failed_and_nothing_leaks(mode, sallyport):
-    share = -(-TRANSFERS // (CLIENTS * len(MODES)))
+@pytest.mark.parametrize("mode, ports", CASES)
+def test_each_of_many_transfers_is_whole_or_seen_to_have_failed_and_nothing_leaks(mode, ports, sallyport):
+    share = -(-TRANSFERS // (CLIENTS * len(CASES)))
+    listener = {"passive_ports": pooled_ports(CLIENTS)} if ports == "pooled" else {}
     with RudeServer(table={"STOR": transfer_of("on_stor"), "RETR": transfer_of("on_retr")}) as server:
-        front = sallyport(server, server={"data": mode})
+        front = sallyport(server, listener=listener, server={"data": mode})
         with RudeClient(front.host, front.port).logon() as client:
             client.quit()
         before = quiet(front)

@@ -65,6 +65,28 @@ def test_every_port_of_the_range_is_used_and_then_425_says_so(server, sallyport)
     eventually(lambda: front.stats()["passive_ports_in_use"] == {"main": 0})
 
 
+def test_port_is_in_use_only_until_its_connection_has_come(server, sallyport):
+    """One port, and several transfers at the same time: a connection that is made keeps its port to itself."""
+    base = free_port()
+    front = sallyport(server, listener={"passive_ports": str(base)})
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client_of(front)) for _ in range(4)]
+        data = []
+        for client in clients:
+            assert client.passive_port()[1] == base
+            assert front.stats()["passive_ports_in_use"] == {"main": 1}
+            data.append(stack.enter_context(socket.create_connection(("127.0.0.1", base), 10)))
+            eventually(lambda: front.stats()["passive_ports_in_use"] == {"main": 0})
+        for number, client in enumerate(clients):
+            client.ask(f"STOR up{number}", 150)
+        for number, client in enumerate(clients):
+            data[number].sendall(b"content %d" % number)
+            data[number].close()
+            client.expect(226)
+            assert server.files[b"up%d" % number] == b"content %d" % number
+        assert front.stats()["passive_exhausted"] == 0
+
+
 def stack_free(stack, port):
     try:
         sock = stack.enter_context(socket.socket())

@@ -16,7 +16,7 @@ import pytest
 import servers as real
 import tls
 from rude import Closed, RudeClient, RudeServer, drain
-from support import random_bytes, run, sha256
+from support import pooled_ports, random_bytes, run, sha256
 from tls import TlsClient, TlsRudeServer, client_context
 
 pytestmark = pytest.mark.proxy
@@ -445,10 +445,12 @@ def test_renegotiation_is_refused(before, authority):
 # ----------------------------------------------------------------------------- data connections
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_reuse_can_be_demanded_of_clients(version, before, authority):
+def test_reuse_can_be_demanded_of_clients(version, pooled, before, authority):
+    ports = {"passive_ports": pooled_ports(2)} if pooled else {}
     with RudeServer(files={b"f": CONTENT}) as server:
-        front = before(server, listener={"require_tls_reuse": True})
+        front = before(server, listener={"require_tls_reuse": True} | ports)
         with reach(front, authority, version=version) as client:
             client.logon().protect()
             for _ in range(3):
@@ -456,10 +458,12 @@ def test_reuse_can_be_demanded_of_clients(version, before, authority):
             assert client.put("STOR g", CONTENT).code == 226
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_a_stolen_data_port_is_of_no_use(version, before, authority):
+def test_a_stolen_data_port_is_of_no_use(version, pooled, before, authority):
+    ports = {"passive_ports": pooled_ports(2)} if pooled else {}
     with RudeServer(files={b"f": CONTENT}) as server:
-        front = before(server, listener={"require_tls_reuse": True})
+        front = before(server, listener={"require_tls_reuse": True} | ports)
         with reach(front, authority, version=version) as client, reach(front, authority, version=version) as thief:
             client.logon().protect()
             thief.logon()

@@ -114,6 +114,23 @@ s/^	struct session_id next = pool_ledger_offer_locked(ledger, now_ms);/&\
 must_fail "pool_ledger.c may not call mailbox_post" symbols pool_ledger
 must_fail "cannot call function 'mailbox_post'" thread_safety proxy/shared/pool_ledger.c
 
+mutate "the registry hands the connection over itself" proxy/shared/port_registry.c '/^#include "sallyport\/port_registry.h"/a\
+#include "sallyport/mailbox.h"\
+extern struct mailbox *owner;
+s/^		place->state = PLACE_CLAIMED;/&\
+		if (!mailbox_post(owner, (struct message){ .kind = MESSAGE_DATA, .id = place->owner }))\
+			place->state = PLACE_RESERVED;/'
+must_fail "port_registry.c may not call mailbox_post" symbols port_registry
+must_fail "cannot call function 'mailbox_post'" thread_safety proxy/shared/port_registry.c
+
+mutate "opening a place holds two locks" proxy/shared/port_registry.c '/^static void open_at/,/^}/ {
+/core_lock_take/a\
+	core_lock_take(\&registry->shard[0].lock, __func__);
+/core_lock_drop/a\
+	core_lock_drop(\&registry->shard[0].lock);
+}'
+must_fail "acquiring mutex 'sp_any_shard' that is already held" thread_safety proxy/shared/port_registry.c
+
 mutate "a new file among the locked cores" proxy/shared/ledger.c 's/^/ /'
 cp "$source/proxy/shared/ledger.c" proxy/shared/unheard_of.c
 must_fail "name it in symbols.sh" symbols unheard_of

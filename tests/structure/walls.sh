@@ -29,7 +29,7 @@ fail() {
 
 # Wall 1. Comments aside, no "(*" and no typedef; values and opaque structures only.
 wall_1() {
-	for header in session_table pool_ledger mailbox event wheel wait_queue; do
+	for header in session_table pool_ledger port_ledger port_registry mailbox event wheel wait_queue; do
 		gcc -fpreprocessed -dD -E -P "include/sallyport/$header.h" >"$work/$header" 2>"$work/messages" ||
 			fail "$(cat "$work/messages")"
 		if grep -nE '\( *\*|\(\^|typedef' "$work/$header"; then

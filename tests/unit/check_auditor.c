@@ -20,6 +20,7 @@
 #include "sallyport/event.h"
 #include "sallyport/fd_registry.h"
 #include "sallyport/pool_ledger.h"
+#include "sallyport/port_registry.h"
 #include "sallyport/session_table.h"
 
 #define FD_MAX 1024
@@ -442,6 +443,39 @@ START_TEST(slots_that_no_session_holds_are_found)
 }
 END_TEST
 
+START_TEST(pooled_ports_that_no_session_holds_are_found)
+{
+	struct fake f = fake_new(0, 9, CLOCK_NEVER);
+	struct port_wish wish = {
+		.owner = f.info.id, .first = 50000, .last = 50003, .workers = 1
+	};
+	struct port_ticket held;
+	struct port_ticket lost;
+
+	sources.registry = port_registry_new(1);
+	ck_assert_ptr_nonnull(sources.registry);
+	auditor_free(&auditor);
+	auditor = auditor_new(NULL, &sources, 0);
+	ck_assert(netaddr_parse(&wish.client, span_of("192.0.2.1"), 0));
+	ck_assert_int_eq(port_registry_reserve(sources.registry, &wish, &held), 0);
+	ledger_add(&f.live->ledger, LEDGER_PORT);
+	struct auditor_stats stats = audit();
+	ck_assert_uint_eq(stats.findings, 0);
+	ck_assert_uint_eq(stats.sums.ports_reserved, 1);
+
+	ck_assert_int_eq(port_registry_reserve(sources.registry, &wish, &lost), 0);
+	ck_assert_uint_eq(audit().findings, 1);
+	assert_contains(the_finding(FINDING_PORTS).what, "2 reserved, 1 held by sessions");
+	port_registry_release(sources.registry, &lost, 0);
+	ck_assert_uint_eq(audit().findings, 0);
+	port_registry_release(sources.registry, &held, 0);
+	ledger_sub(&f.live->ledger, LEDGER_PORT);
+	ck_assert_uint_eq(audit().findings, 0);
+	fake_end(&f);
+	port_registry_free(&sources.registry);
+}
+END_TEST
+
 START_TEST(many_findings_are_counted_and_some_are_told)
 {
 	enum { MANY = 400 };
@@ -656,6 +690,7 @@ int main(void)
 	tcase_add_test(tcase, a_note_of_a_closed_descriptor_is_found);
 	tcase_add_test(tcase, a_ledger_that_does_not_match_the_descriptors_is_found);
 	tcase_add_test(tcase, slots_that_no_session_holds_are_found);
+	tcase_add_test(tcase, pooled_ports_that_no_session_holds_are_found);
 	tcase_add_test(tcase, many_findings_are_counted_and_some_are_told);
 	tcase_add_test(tcase, nothing_is_found_while_everything_moves_but_the_leak_that_is_there);
 	tcase_add_test(tcase, on_a_loop_it_audits_by_itself_and_when_it_is_asked);
