@@ -160,6 +160,7 @@ static bool attach_ledgers(struct runtime *rt, struct config *config)
 			terms[j].warm = server->warm;
 			terms[j].warm_age_ms = server->warm_age_ms;
 			terms[j].health = health_terms(pool, server);
+			terms[j].identity = server_identity(server);
 		}
 		if (!attach_memo(rt, pool))
 			return false;

@@ -677,6 +677,7 @@ static void on_reply(struct session *s, const struct reply *reply)
 		transfer_on_reply(s, reply);
 		return;
 	case PURPOSE_COMMAND:
+	case PURPOSE_FEAT:
 	case PURPOSE_QUIT:
 		command_on_reply(s, reply);
 		return;

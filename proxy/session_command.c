@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sallyport/translate.h"
 #include "session_private.h"
 
 void command_error(struct session *s)
@@ -58,14 +57,6 @@ static bool is_cross_protocol(const struct command *command)
 
 /* --- answered here ---------------------------------------------------------------- */
 
-static void answer_feat(struct session *s, struct span server)
-{
-	char text[FEAT_BYTES_MAX];
-
-	session_to_client(s, span_from(text, translate_feat(text, sizeof(text), server,
-						    s->listener->tls.mode != TLS_NONE)));
-}
-
 static void local_opts(struct session *s, struct span argument)
 {
 	if (span_eq_nocase(argument, span_of("UTF8 ON")) || span_eq_nocase(argument, span_of("UTF8"))) {
@@ -83,7 +74,7 @@ static void answer_local(struct session *s, const struct command *command)
 {
 	switch ((int)command->verb) {
 	case VERB_FEAT:
-		answer_feat(s, span_from("", 0));
+		feat_answer(s);
 		return;
 	case VERB_OPTS:
 		local_opts(s, command->argument);
@@ -421,11 +412,11 @@ void command_on_reply(struct session *s, const struct reply *reply)
 		session_to_client(s, reply->raw);
 		return;
 	}
-	session_answered(s);
 	if (verb == VERB_FEAT) {
-		answer_feat(s, reply->code == 211 ? reply->raw : span_from("", 0));
+		feat_on_reply(s, reply);
 		return;
 	}
+	session_answered(s);
 	if (s->utf8_asked && reply_is_negative(reply->code)) {
 		/* FEAT says UTF8: names pass as the bytes they are, whatever the server calls them. */
 		session_reply(s, 200, "UTF8 is on.");

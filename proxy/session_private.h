@@ -3,7 +3,7 @@
  * What the files of the session share: session.c (life and end),
  * session_proxy.c (whose addresses), session_queue.c (command lines),
  * session_command.c (what a command does), session_logon.c (USER to 230),
- * session_identity.c (as whom),
+ * session_identity.c (as whom), session_feat.c (what may be promised),
  * session_transfer.c (PASV to 226).
  *
  * Rule of the house: whoever calls a function that may end the session does
@@ -40,6 +40,7 @@ enum purpose {
 	PURPOSE_COMMAND,  /* a client's command: the reply is the client's */
 	PURPOSE_PREPARE,  /* EPSV, PASV, EPRT or PORT of ours, for a client's PASV and the like */
 	PURPOSE_TRANSFER, /* a transfer command */
+	PURPOSE_FEAT,	  /* FEAT of ours, after a server's first logon */
 	PURPOSE_ABOR,	  /* the second reply of an aborted transfer */
 	PURPOSE_QUIT,
 };
@@ -345,6 +346,18 @@ void waiting_close(struct session *s);
 /* The server's answer to USER, which can only be 331 for the client now: keeps it until PASS. */
 void waiting_keep_answer(struct session *s, const struct reply *reply);
 void waiting_forget_answer(struct logon *logon);
+
+/* What is known of the logon so far, for its route; no user: p == NULL. */
+struct route_facts logon_facts(const struct session *s, struct span user);
+
+/* session_feat.c */
+
+/* Answers FEAT before logon: what every server that the session may still reach can do. */
+void feat_answer(struct session *s);
+/* The logon is confirmed: asks the server what it can do, if nobody has. */
+void feat_ask(struct session *s);
+/* The server has answered FEAT, ours or the client's. */
+void feat_on_reply(struct session *s, const struct reply *reply);
 
 /* session_arrange.c */
 

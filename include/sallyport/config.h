@@ -144,6 +144,7 @@ struct server_config {
 	bool trust_pasv_address; /* connect where its 227 says, even to another host */
 	enum abor_form abor;
 	bool escape_iac;	/* double 0xFF in commands (Telnet) */
+	bool ask_features;	/* FEAT after its first logon */
 	enum server_proxy proxy_protocol;
 	bool proxy_protocol_data; /* on the data connections that we dial, too */
 	struct netaddr source;	/* of our connections; AF_UNSPEC: the kernel chooses */
@@ -158,6 +159,12 @@ struct server_config {
 
 /* Whose logons go to the same server again. */
 enum sticky { STICKY_NONE, STICKY_USER, STICKY_SOURCE };
+
+/* Stands for its address: what is known of one server is not said of another. */
+static inline uint64_t server_identity(const struct server_config *server)
+{
+	return balance_hash(span_of(server->host)) * 31 + server->port;
+}
 
 struct pool_config {
 	char name[NAME_MAX_LEN];

@@ -325,6 +325,8 @@ static void explain_server(struct speaker *s, const struct server_config *server
 		ADD(s, "; a transfer is aborted by Telnet's urgent interrupt");
 	if (server->escape_iac)
 		ADD(s, "; the byte 0xFF is doubled in commands");
+	if (!server->ask_features)
+		ADD(s, "; never asked what it can do");
 	end_line(s);
 	explain_source(s, server);
 	explain_server_tls(s, server);
