@@ -682,6 +682,7 @@ static void on_reply(struct session *s, const struct reply *reply)
 		command_on_reply(s, reply);
 		return;
 	case PURPOSE_NONE:
+	case PURPOSE_ANNOUNCE:
 		break;
 	}
 	if (s->phase != PHASE_READY) {

@@ -74,8 +74,6 @@ static bool check_target(struct session *s, const struct netaddr *target)
 /* Reads what the client's command says; false: it has been answered. */
 static bool read_client_side(struct session *s, const struct command *command, struct netaddr *target)
 {
-	struct netaddr announced;
-
 	if (command->verb != VERB_EPSV && s->epsv_all) {
 		transfer_refuse(s, 503, "Only EPSV is taken after EPSV ALL.");
 		return false;
@@ -84,7 +82,7 @@ static bool read_client_side(struct session *s, const struct command *command, s
 	case VERB_EPSV:
 		return check_epsv(s, command);
 	case VERB_PASV:
-		if (session_passive_address(s, &announced))
+		if (announce_is_possible(s))
 			return true;
 		transfer_refuse(s, 425, "PASV is for IPv4; use EPSV.");
 		return false;
@@ -256,37 +254,6 @@ static void learn(struct session *s, enum verb verb)
 
 /* --- arranging: the client's side, and its answer --------------------------------- */
 
-static void answer_passive(struct session *s)
-{
-	struct transfer *t = s->transfer;
-	const struct data_source local = { .address = *session_local(s) };
-	const struct data_peers peers = session_data_peers(s);
-	char text[FTP_ADDRESS_TEXT_MAX];
-	struct netaddr announced;
-	struct netaddr bound;
-	int result = data_listen(t->data, SIDE_CLIENT, &local, s->listener->ports, &peers, &bound);
-
-	if (result != 0) {
-		if (result == -EADDRINUSE)
-			counter_add(s->loop->counters, COUNT_PASSIVE_EXHAUSTED, 1);
-		transfer_discard(s);
-		session_reply(s, 425, result == -EADDRINUSE ? "No port of the passive range is free."
-							    : "Cannot open a passive port.");
-		return;
-	}
-	s->facts.data_offered_ms = s->loop->now_ms;
-	t->prepared = true;
-	if (t->client_verb == VERB_EPSV) {
-		session_reply(s, 229, "Entering Extended Passive Mode (|||%u|)",
-			      (unsigned)netaddr_port(&bound));
-		return;
-	}
-	(void)session_passive_address(s, &announced);
-	netaddr_set_port(&announced, netaddr_port(&bound));
-	(void)ftp_address_write_port(text, &announced);
-	session_reply(s, 227, "Entering Passive Mode (%s).", text);
-}
-
 static void answer_active(struct session *s)
 {
 	struct transfer *t = s->transfer;
@@ -329,7 +296,7 @@ void transfer_on_prepare_reply(struct session *s, const struct reply *reply)
 		data_arrange(t->data, SIDE_SERVER, &target);
 	session_answered(s);
 	if (t->client_verb == VERB_PASV || t->client_verb == VERB_EPSV)
-		answer_passive(s);
+		announce_passive(s);
 	else
 		answer_active(s);
 }

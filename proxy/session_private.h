@@ -38,6 +38,7 @@ enum purpose {
 	PURPOSE_NONE,
 	PURPOSE_LOGON,	  /* a step of session_logon.c */
 	PURPOSE_COMMAND,  /* a client's command: the reply is the client's */
+	PURPOSE_ANNOUNCE, /* nothing of the server: the address for the client's PASV is looked up */
 	PURPOSE_PREPARE,  /* EPSV, PASV, EPRT or PORT of ours, for a client's PASV and the like */
 	PURPOSE_TRANSFER, /* a transfer command */
 	PURPOSE_FEAT,	  /* FEAT of ours, after a server's first logon */
@@ -94,6 +95,7 @@ struct transfer {
 	enum verb server_verb; /* how the server's side is (being) made */
 	unsigned methods_left; /* bits by enum method (session_transfer.c) */
 	struct netaddr client_target; /* PORT, EPRT */
+	struct resolver_query *lookup; /* of the address that PASV is answered with */
 	bool prepared;	       /* both sides are arranged: a transfer command may come */
 	bool running;	       /* the transfer command is sent */
 	bool client_told;      /* a 1yz has been passed on */
@@ -246,8 +248,6 @@ const struct netaddr *session_local(struct session *s);
 void session_read_header(struct session *s);
 /* The address that the client connected to: ours, or the balancer's before us. */
 const struct netaddr *session_reached(struct session *s);
-/* What a reply to PASV names, without port. False: PASV cannot be used. */
-bool session_passive_address(struct session *s, struct netaddr *address);
 /* Who may connect to the client's passive port. */
 struct data_peers session_data_peers(const struct session *s);
 /* From where the session's server is dialled. */
@@ -358,6 +358,15 @@ void feat_answer(struct session *s);
 void feat_ask(struct session *s);
 /* The server has answered FEAT, ours or the client's. */
 void feat_on_reply(struct session *s, const struct reply *reply);
+
+/* session_announce.c */
+
+/* Whether PASV can be answered at all: the client came by IPv4, and there is an address for it. */
+bool announce_is_possible(struct session *s);
+/* The server's side is arranged: opens the client's passive port and answers PASV or EPSV. */
+void announce_passive(struct session *s);
+/* Nobody waits for the address any more. */
+void announce_forget(struct session *s, struct transfer *t);
 
 /* session_arrange.c */
 

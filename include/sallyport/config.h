@@ -85,10 +85,18 @@ struct port_range {
 	uint16_t last;
 };
 
+/* An address that clients are told, by a name that is looked up when one is to be told. */
+struct announced_name {
+	char *host;		/* NULL: there is no name */
+	struct netaddr now;	/* for -t: what it stands for at the moment; AF_UNSPEC: nothing, and `error` says why */
+	const char *error;
+};
+
 /* What clients of a network are told in replies to PASV. */
 struct address_for {
 	struct netblock network;
-	struct netaddr address; /* AF_UNSPEC: the address the client reached us by */
+	struct netaddr address; /* AF_UNSPEC and no name: the address the client reached us by */
+	struct announced_name name;
 };
 
 struct listener_config {
@@ -96,7 +104,8 @@ struct listener_config {
 	struct netaddr *binds;
 	size_t binds_n;
 	char *greeting;			/* text of the 220 */
-	struct netaddr passive_address; /* AF_UNSPEC: the address the client reached us by */
+	struct netaddr passive_address; /* AF_UNSPEC and no name: the address the client reached us by */
+	struct announced_name passive_name;
 	bool passive_by_proxy;		/* with it AF_UNSPEC: the one that the PROXY header names */
 	struct address_for *passive_address_for; /* the first whose network has the client goes before it */
 	size_t passive_address_for_n;
@@ -206,6 +215,8 @@ struct config {
 	unsigned shards;
 	unsigned max_sessions;	/* process-wide; 0: as many as descriptors allow */
 	int64_t drain_timeout_ms;
+	struct netaddr *dns_servers; /* none: those of /etc/resolv.conf */
+	size_t dns_servers_n;
 	unsigned max_handshakes; /* TLS handshakes with clients at the same time; 0: any number */
 	struct admin_config admin;
 	struct log_config log;

@@ -183,6 +183,9 @@ const struct config_key config_keys[] = {
 	NUMBER(SECTION_ROOT, "max_handshakes", struct config, max_handshakes, "0", 0, 1000000,
 	       "TLS handshakes with clients at the same time; over it AUTH gets 431; 0: any number."),
 
+	LIST(SECTION_ROOT, "dns_servers", NAME_SERVERS, struct netaddr, struct config, dns_servers, false, NULL,
+	     "Name servers to ask, in order; without a port: 53; those of /etc/resolv.conf when not given."),
+
 	STRING(SECTION_ADMIN, "socket", PATH, struct admin_config, socket, "/run/sallyport/admin.sock",
 	       SUN_PATH_LEN, "Unix socket that sallyportctl talks to; none: there is none."),
 
@@ -200,7 +203,7 @@ const struct config_key config_keys[] = {
 	STRING(SECTION_LISTENER, "greeting", TEXT, struct listener_config, greeting,
 	       "FTP service ready.", 400, "Text of the 220 that a client is greeted with."),
 	{ SECTION_LISTENER, "passive_address", CONFIG_KIND_PASSIVE, "auto", false, { 0, 0, NULL }, 0, 0, NULL,
-	  "IPv4 address in replies to PASV; auto: the one connected to; proxy: as the PROXY header says." },
+	  "IPv4 address, or a name for one, in replies to PASV; auto: the one connected to; proxy: as the PROXY header says." },
 	LIST(SECTION_LISTENER, "passive_address_for", ADDRESSES_FOR, struct address_for, struct listener_config,
 	     passive_address_for, false, NULL,
 	     "What clients of a network are told instead, as network=address; the first match wins."),

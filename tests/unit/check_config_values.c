@@ -154,6 +154,8 @@ START_TEST(a_minimal_file_gets_all_defaults)
 	ck_assert(!config->log.syslog);
 	ck_assert_uint_eq(config->listeners_n, 1);
 	ck_assert_str_eq(config->listeners[0].greeting, "FTP service ready.");
+	ck_assert_uint_eq(config->dns_servers_n, 0);
+	ck_assert_ptr_null(config->listeners[0].passive_name.host);
 	ck_assert_int_eq(config->listeners[0].passive_address.family, AF_UNSPEC);
 	ck_assert_uint_eq(config->listeners[0].passive_ports.first, 0);
 	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 0);
@@ -208,6 +210,8 @@ START_TEST(every_key_reaches_its_field)
 	assert_address(&listener->binds[1], "[2001:db8::1]:2121");
 	assert_address(&listener->binds[2], "198.51.100.1:21");
 	ck_assert_str_eq(listener->greeting, "Welcome, \"friend\".");
+	ck_assert_uint_eq(config->dns_servers_n, 1);
+	assert_address(&config->dns_servers[0], "127.0.0.1:5353");
 	assert_address(&listener->passive_address, "203.0.113.10:0");
 	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 2);
 	ck_assert_uint_eq(listener->active_source_port, 20);
