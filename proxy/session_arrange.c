@@ -64,7 +64,11 @@ static bool check_target(struct session *s, const struct netaddr *target)
 		transfer_refuse(s, 504, "Data connections go to the host of the control connection only.");
 		return false;
 	}
-	if (netaddr_port(target) < 1024) {
+	if (netaddr_port(target) == 0) {
+		transfer_refuse(s, 501, "Port 0 is nobody's.");
+		return false;
+	}
+	if (netaddr_port(target) < 1024 && !s->policy->pass_low_ports) {
 		transfer_refuse(s, 504, "Data connections to ports below 1024 are refused.");
 		return false;
 	}

@@ -312,7 +312,11 @@ static void act(struct session *s, const struct command *command, struct span li
 		quit(s, command, line);
 		return;
 	case VERB_ACTION_REIN:
-		bad(s, 502, "REIN is not available; reconnect instead.");
+		/* RFC 4217 section 13 would have TLS end with it, which CCC may not do here either. */
+		if (is_protected(s))
+			bad(s, 502, "REIN is not available under TLS; reconnect instead.");
+		else
+			session_reinitialise(s);
 		return;
 	case VERB_ACTION_ABOR:
 		transfer_free(s);
@@ -384,16 +388,15 @@ bool command_inflight(struct session *s, struct span line)
 
 	if (s->transfer == NULL || !s->transfer->running || s->purpose != PURPOSE_TRANSFER)
 		return false;
-	if (command.verb == VERB_ABOR) {
+	if (!(verb_row(command.verb)->flags & VERB_FLAG_INFLIGHT) || command.argument.n > 0)
+		return false;
+	if (verb_row(command.verb)->action == VERB_ACTION_ABOR) {
 		session_activity(s);
 		transfer_abor(s);
-		return true;
-	}
-	if (command.verb == VERB_STAT && !command.has_argument) {
+	} else {
 		transfer_status(s);
-		return true;
 	}
-	return false;
+	return true;
 }
 
 void command_on_reply(struct session *s, const struct reply *reply)

@@ -359,6 +359,11 @@ void feat_ask(struct session *s);
 /* The server has answered FEAT, ours or the client's. */
 void feat_on_reply(struct session *s, const struct reply *reply);
 
+/* session_rein.c */
+
+/* Logs the client off, if it is logged on, and greets it again. */
+void session_reinitialise(struct session *s);
+
 /* session_announce.c */
 
 /* Whether PASV can be answered at all: the client came by IPv4, and there is an address for it. */

@@ -24,6 +24,7 @@ struct policy {
 	unsigned max_errors;	    /* refused commands until 421; 0: any number */
 	bool pass_unknown_commands; /* verbs that are not in the table go to the server */
 	bool pass_foreign_data;	    /* data connections from other hosts than the client (FXP) */
+	bool pass_low_ports;	    /* data connections to ports below 1024 of clients (PORT, EPRT) */
 	char **deny_commands;	    /* upper-case verbs refused with 550; NULL-terminated, may be NULL */
 	char **allow_commands;	    /* when not NULL: all others are refused */
 };

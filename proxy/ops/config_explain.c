@@ -581,6 +581,8 @@ static void explain_policy(struct speaker *s, const struct policy *policy)
 	explain_commands(s, "no commands but those of a logon, QUIT and:", policy->allow_commands);
 	ADD(s, "    data connections: %s",
 	    policy->pass_foreign_data ? "with any host (FXP)" : "with the client's host only");
+	if (policy->pass_low_ports)
+		ADD(s, ", to any port of it");
 	end_line(s);
 }
 

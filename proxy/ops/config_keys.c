@@ -370,6 +370,8 @@ const struct config_key config_keys[] = {
 	     "Send commands that Sallyport does not know to the server."),
 	BOOL(SECTION_POLICY, "pass_foreign_data", struct policy, pass_foreign_data, "no",
 	     "Accept data connections from other hosts than the client (FXP)."),
+	BOOL(SECTION_POLICY, "pass_low_ports", struct policy, pass_low_ports, "no",
+	     "Make data connections to ports below 1024 when a client asks for them with PORT or EPRT."),
 	STRINGS(SECTION_POLICY, "deny_commands", VERBS, struct policy, deny_commands,
 		"Commands that are refused with 550."),
 	STRINGS(SECTION_POLICY, "allow_commands", VERBS, struct policy, allow_commands,

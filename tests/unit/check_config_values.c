@@ -283,7 +283,7 @@ START_TEST(every_key_of_policies_reaches_its_field)
 	ck_assert_mem_eq(&p->timeouts, &wanted, sizeof(wanted));
 	ck_assert_int_eq(p->idle_resets, IDLE_RESETS_USEFUL);
 	ck_assert_uint_eq(p->max_errors, 0);
-	ck_assert(p->pass_unknown_commands && p->pass_foreign_data);
+	ck_assert(p->pass_unknown_commands && p->pass_foreign_data && p->pass_low_ports);
 	ck_assert_str_eq(p->deny_commands[0], "DELE");
 	ck_assert_str_eq(p->deny_commands[1], "RMD");
 	ck_assert_str_eq(p->deny_commands[2], "XYZZY");
