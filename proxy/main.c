@@ -160,7 +160,7 @@ static void print_line(void *ctx, const char *text)
 	fprintf(ctx, "%s\n", text);
 }
 
-static int check(const struct options *o, const struct config *config)
+static int check(const struct options *o, struct config *config)
 {
 	char error[ROUTE_QUERY_ERROR_MAX];
 

@@ -32,6 +32,7 @@ static enum reach reach_of(const struct session *s, const struct route_rule *rul
 	case ROUTE_FIELD_NONE:
 		return surely ? REACH_SURELY : REACH_MAYBE;
 	case ROUTE_FIELD_USER:
+	case ROUTE_FIELD_MAP:
 		return REACH_MAYBE;
 	case ROUTE_FIELD_LISTENER:
 	case ROUTE_FIELD_SOURCE:
@@ -86,7 +87,11 @@ static void gather(void *ctx, const struct route_rule *rule)
 {
 	struct gathering *g = ctx;
 
-	keep_what_pool_can(&g->features, &g->first, &g->config->pools[rule->pool]);
+	/* A map may send its users to any pool; it is not searched for those that it names. */
+	for (size_t i = 0; i < g->config->pools_n; i++) {
+		if (rule->map != NULL || i == rule->pool)
+			keep_what_pool_can(&g->features, &g->first, &g->config->pools[i]);
+	}
 }
 
 static void sift(void *ctx, const struct route_rule *rule)

@@ -17,6 +17,7 @@ static void forget_user(struct session *s)
 	s->info.user[0] = '\0';
 	s->last_server = NULL;
 	s->pool = NULL;
+	s->only_server = ROUTE_ANY_SERVER;
 	s->policy = s->listener->policy;
 	s->phase = PHASE_GREETED;
 	s->stage = LOGON_NONE;
