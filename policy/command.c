@@ -119,6 +119,15 @@ struct verdict policy_command(const struct policy *policy, enum session_phase ph
 	return (struct verdict){ .kind = VERDICT_ALLOW };
 }
 
+bool policy_promises(const struct policy *policy, struct span name)
+{
+	struct command command = { .verb = verb_find(name), .name = name };
+
+	if (command.verb == VERB_UNKNOWN && !policy->pass_unknown_commands)
+		return false;
+	return verb_row(command.verb)->action != VERB_ACTION_REFUSE && !is_denied(policy, &command);
+}
+
 bool policy_is_activity(const struct policy *policy, enum verb verb)
 {
 	const struct verb_row *row = verb_row(verb);

@@ -15,6 +15,7 @@
 #include "sallyport/config.h"
 #include "sallyport/route_query.h"
 #include "sallyport/runtime.h"
+#include "sallyport/runtime_names.h"
 
 enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_NO_ROUTE = 3 };
 
@@ -159,11 +160,12 @@ static void print_line(void *ctx, const char *text)
 	fprintf(ctx, "%s\n", text);
 }
 
-static int check(const struct options *o, const struct config *config)
+static int check(const struct options *o, struct config *config)
 {
 	char error[ROUTE_QUERY_ERROR_MAX];
 
 	if (o->route == NULL) {
+		runtime_names_look_up(config);
 		config_explain(config, print_line, stdout);
 		return EXIT_OK;
 	}

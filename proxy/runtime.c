@@ -164,6 +164,7 @@ static bool attach_ledgers(struct runtime *rt, struct config *config)
 			terms[j].warm = server->warm;
 			terms[j].warm_age_ms = server->warm_age_ms;
 			terms[j].health = health_terms(pool, server);
+			terms[j].identity = server_identity(server);
 		}
 		if (!attach_memo(rt, pool))
 			return false;
@@ -502,12 +503,17 @@ static void keep_fixed(struct runtime *rt, struct config *new)
 {
 	const struct config *old = rt->config;
 
-	if (new->workers != old->workers || new->shards != old->shards ||
+	bool other_dns = new->dns_servers_n != old->dns_servers_n;
+
+	for (size_t i = 0; i < new->dns_servers_n && !other_dns; i++)
+		other_dns = !netaddr_same_host(&new->dns_servers[i], &old->dns_servers[i]) ||
+			    netaddr_port(&new->dns_servers[i]) != netaddr_port(&old->dns_servers[i]);
+	if (other_dns || new->workers != old->workers || new->shards != old->shards ||
 	    strcmp(new->admin.socket, old->admin.socket) != 0 || strcmp(new->log.file, old->log.file) != 0 ||
 	    new->log.format != old->log.format || new->log.level != old->log.level ||
 	    new->log.syslog != old->log.syslog)
 		log_write(rt->queue, LEVEL_WARNING,
-			  "reload: changes of workers, shards, admin and log need a restart");
+			  "reload: changes of workers, shards, dns_servers, admin and log need a restart");
 }
 
 static struct worker_update *make_update(const struct runtime *rt, struct config *new,

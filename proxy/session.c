@@ -677,10 +677,12 @@ static void on_reply(struct session *s, const struct reply *reply)
 		transfer_on_reply(s, reply);
 		return;
 	case PURPOSE_COMMAND:
+	case PURPOSE_FEAT:
 	case PURPOSE_QUIT:
 		command_on_reply(s, reply);
 		return;
 	case PURPOSE_NONE:
+	case PURPOSE_ANNOUNCE:
 		break;
 	}
 	if (s->phase != PHASE_READY) {

@@ -64,7 +64,11 @@ static bool check_target(struct session *s, const struct netaddr *target)
 		transfer_refuse(s, 504, "Data connections go to the host of the control connection only.");
 		return false;
 	}
-	if (netaddr_port(target) < 1024) {
+	if (netaddr_port(target) == 0) {
+		transfer_refuse(s, 501, "Port 0 is nobody's.");
+		return false;
+	}
+	if (netaddr_port(target) < 1024 && !s->policy->pass_low_ports) {
 		transfer_refuse(s, 504, "Data connections to ports below 1024 are refused.");
 		return false;
 	}
@@ -74,8 +78,6 @@ static bool check_target(struct session *s, const struct netaddr *target)
 /* Reads what the client's command says; false: it has been answered. */
 static bool read_client_side(struct session *s, const struct command *command, struct netaddr *target)
 {
-	struct netaddr announced;
-
 	if (command->verb != VERB_EPSV && s->epsv_all) {
 		transfer_refuse(s, 503, "Only EPSV is taken after EPSV ALL.");
 		return false;
@@ -84,7 +86,7 @@ static bool read_client_side(struct session *s, const struct command *command, s
 	case VERB_EPSV:
 		return check_epsv(s, command);
 	case VERB_PASV:
-		if (session_passive_address(s, &announced))
+		if (announce_is_possible(s))
 			return true;
 		transfer_refuse(s, 425, "PASV is for IPv4; use EPSV.");
 		return false;
@@ -256,66 +258,6 @@ static void learn(struct session *s, enum verb verb)
 
 /* --- arranging: the client's side, and its answer --------------------------------- */
 
-/* A port for the client to connect to: 0 or -errno. */
-static int open_passive(struct session *s, uint16_t *port)
-{
-	const struct port_range *range = &s->listener->passive_ports;
-	const struct data_source local = { .address = *session_local(s) };
-	const struct data_peers peers = session_data_peers(s);
-	struct netaddr bound;
-	int result;
-
-	if (range->pooled) {
-		const struct data_pooled pooled = {
-			range->first, range->last, s->listener->doors, s->listener->doors_n,
-		};
-
-		return data_reserve(s->transfer->data, &pooled, &peers, port);
-	}
-	result = data_listen(s->transfer->data, SIDE_CLIENT, &local, s->listener->ports, &peers, &bound);
-	if (result == 0)
-		*port = netaddr_port(&bound);
-	return result;
-}
-
-static void refuse_passive(struct session *s, int error)
-{
-	bool pooled = s->listener->passive_ports.pooled;
-
-	transfer_discard(s);
-	if (error != -EADDRINUSE) {
-		session_reply(s, 425, "Cannot open a passive port.");
-		return;
-	}
-	counter_add(s->loop->counters, COUNT_PASSIVE_EXHAUSTED, 1);
-	session_reply(s, 425, pooled ? "All passive ports are in use by transfers of your address."
-				     : "No port of the passive range is free.");
-}
-
-static void answer_passive(struct session *s)
-{
-	struct transfer *t = s->transfer;
-	char text[FTP_ADDRESS_TEXT_MAX];
-	struct netaddr announced;
-	uint16_t port;
-	int result = open_passive(s, &port);
-
-	if (result != 0) {
-		refuse_passive(s, result);
-		return;
-	}
-	s->facts.data_offered_ms = s->loop->now_ms;
-	t->prepared = true;
-	if (t->client_verb == VERB_EPSV) {
-		session_reply(s, 229, "Entering Extended Passive Mode (|||%u|)", (unsigned)port);
-		return;
-	}
-	(void)session_passive_address(s, &announced);
-	netaddr_set_port(&announced, port);
-	(void)ftp_address_write_port(text, &announced);
-	session_reply(s, 227, "Entering Passive Mode (%s).", text);
-}
-
 static void answer_active(struct session *s)
 {
 	struct transfer *t = s->transfer;
@@ -358,7 +300,7 @@ void transfer_on_prepare_reply(struct session *s, const struct reply *reply)
 		data_arrange(t->data, SIDE_SERVER, &target);
 	session_answered(s);
 	if (t->client_verb == VERB_PASV || t->client_verb == VERB_EPSV)
-		answer_passive(s);
+		announce_passive(s);
 	else
 		answer_active(s);
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sallyport/translate.h"
 #include "session_private.h"
 
 void command_error(struct session *s)
@@ -58,14 +57,6 @@ static bool is_cross_protocol(const struct command *command)
 
 /* --- answered here ---------------------------------------------------------------- */
 
-static void answer_feat(struct session *s, struct span server)
-{
-	char text[FEAT_BYTES_MAX];
-
-	session_to_client(s, span_from(text, translate_feat(text, sizeof(text), server,
-						    s->listener->tls.mode != TLS_NONE)));
-}
-
 static void local_opts(struct session *s, struct span argument)
 {
 	if (span_eq_nocase(argument, span_of("UTF8 ON")) || span_eq_nocase(argument, span_of("UTF8"))) {
@@ -83,7 +74,7 @@ static void answer_local(struct session *s, const struct command *command)
 {
 	switch ((int)command->verb) {
 	case VERB_FEAT:
-		answer_feat(s, span_from("", 0));
+		feat_answer(s);
 		return;
 	case VERB_OPTS:
 		local_opts(s, command->argument);
@@ -321,7 +312,11 @@ static void act(struct session *s, const struct command *command, struct span li
 		quit(s, command, line);
 		return;
 	case VERB_ACTION_REIN:
-		bad(s, 502, "REIN is not available; reconnect instead.");
+		/* RFC 4217 section 13 would have TLS end with it, which CCC may not do here either. */
+		if (is_protected(s))
+			bad(s, 502, "REIN is not available under TLS; reconnect instead.");
+		else
+			session_reinitialise(s);
 		return;
 	case VERB_ACTION_ABOR:
 		transfer_free(s);
@@ -393,16 +388,15 @@ bool command_inflight(struct session *s, struct span line)
 
 	if (s->transfer == NULL || !s->transfer->running || s->purpose != PURPOSE_TRANSFER)
 		return false;
-	if (command.verb == VERB_ABOR) {
+	if (!(verb_row(command.verb)->flags & VERB_FLAG_INFLIGHT) || command.argument.n > 0)
+		return false;
+	if (verb_row(command.verb)->action == VERB_ACTION_ABOR) {
 		session_activity(s);
 		transfer_abor(s);
-		return true;
-	}
-	if (command.verb == VERB_STAT && !command.has_argument) {
+	} else {
 		transfer_status(s);
-		return true;
 	}
-	return false;
+	return true;
 }
 
 void command_on_reply(struct session *s, const struct reply *reply)
@@ -421,11 +415,11 @@ void command_on_reply(struct session *s, const struct reply *reply)
 		session_to_client(s, reply->raw);
 		return;
 	}
-	session_answered(s);
 	if (verb == VERB_FEAT) {
-		answer_feat(s, reply->code == 211 ? reply->raw : span_from("", 0));
+		feat_on_reply(s, reply);
 		return;
 	}
+	session_answered(s);
 	if (s->utf8_asked && reply_is_negative(reply->code)) {
 		/* FEAT says UTF8: names pass as the bytes they are, whatever the server calls them. */
 		session_reply(s, 200, "UTF8 is on.");

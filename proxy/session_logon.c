@@ -12,7 +12,6 @@
 #include <time.h>
 
 #include "sallyport/logon_answer.h"
-#include "sallyport/route.h"
 #include "session_private.h"
 
 static void choose_server(struct session *s);
@@ -411,10 +410,8 @@ static void refuse_user(struct session *s, const char *why)
 	identity_ask_password(s);
 }
 
-/* The rule for this user (p == NULL: not known yet); -1: none, and *why says so. */
-static int find_route(struct session *s, struct span user, struct route_choice *choice)
+struct route_facts logon_facts(const struct session *s, struct span user)
 {
-	const struct config *config = s->config;
 	struct route_facts facts = {
 		.listener = s->listener->name,
 		.source = s->info.client,
@@ -425,9 +422,17 @@ static int find_route(struct session *s, struct span user, struct route_choice *
 	time_t now = (time_t)(sp_wall_ms() / 1000);
 	struct tm local;
 
-	if (config->routes_use_time && localtime_r(&now, &local) != NULL)
+	if (s->config->routes_use_time && localtime_r(&now, &local) != NULL)
 		facts.minute_of_week = route_minute_of_week(&local);
-	return route_choose(config->routes, config->routes_n, &facts, choice);
+	return facts;
+}
+
+/* The rule for this user (p == NULL: not known yet); -1: none, and *why says so. */
+static int find_route(struct session *s, struct span user, struct route_choice *choice)
+{
+	struct route_facts facts = logon_facts(s, user);
+
+	return route_choose(s->config->routes, s->config->routes_n, &facts, choice);
 }
 
 static void take_route(struct session *s, const struct route_choice *choice)
@@ -589,6 +594,12 @@ static void emit_logged_on(struct session *s)
 	emit_logon(s, EVENT_LOGON, 230, text);
 }
 
+static void server_is_back(struct session *s)
+{
+	emit_logon(s, EVENT_SERVER_UP, 0, "a logon succeeded");
+	feature_memory_want(pool_ledger_features(s->pool->ledger), s->slot.place);
+}
+
 static void logged_on(struct session *s)
 {
 	s->phase = PHASE_READY;
@@ -597,11 +608,12 @@ static void logged_on(struct session *s)
 	leave(s, LOGON_NONE);
 	counter_add(s->loop->counters, COUNT_LOGONS, 1);
 	if (pool_ledger_served(s->pool->ledger, &s->slot, (s->loop->now_ms - s->logon->started_ms) * 1000))
-		emit_logon(s, EVENT_SERVER_UP, 0, "a logon succeeded");
+		server_is_back(s);
 	session_publish(s);
 	emit_logged_on(s);
 	memory_note_server(s);
 	logon_free(s);
+	feat_ask(s);
 }
 
 static void on_accepted(struct session *s, const struct reply *reply)

@@ -3,7 +3,7 @@
  * What the files of the session share: session.c (life and end),
  * session_proxy.c (whose addresses), session_queue.c (command lines),
  * session_command.c (what a command does), session_logon.c (USER to 230),
- * session_identity.c (as whom),
+ * session_identity.c (as whom), session_feat.c (what may be promised),
  * session_transfer.c (PASV to 226).
  *
  * Rule of the house: whoever calls a function that may end the session does
@@ -38,8 +38,10 @@ enum purpose {
 	PURPOSE_NONE,
 	PURPOSE_LOGON,	  /* a step of session_logon.c */
 	PURPOSE_COMMAND,  /* a client's command: the reply is the client's */
+	PURPOSE_ANNOUNCE, /* nothing of the server: the address for the client's PASV is looked up */
 	PURPOSE_PREPARE,  /* EPSV, PASV, EPRT or PORT of ours, for a client's PASV and the like */
 	PURPOSE_TRANSFER, /* a transfer command */
+	PURPOSE_FEAT,	  /* FEAT of ours, after a server's first logon */
 	PURPOSE_ABOR,	  /* the second reply of an aborted transfer */
 	PURPOSE_QUIT,
 };
@@ -93,6 +95,7 @@ struct transfer {
 	enum verb server_verb; /* how the server's side is (being) made */
 	unsigned methods_left; /* bits by enum method (session_transfer.c) */
 	struct netaddr client_target; /* PORT, EPRT */
+	struct resolver_query *lookup; /* of the address that PASV is answered with */
 	bool prepared;	       /* both sides are arranged: a transfer command may come */
 	bool running;	       /* the transfer command is sent */
 	bool client_told;      /* a 1yz has been passed on */
@@ -245,8 +248,6 @@ const struct netaddr *session_local(struct session *s);
 void session_read_header(struct session *s);
 /* The address that the client connected to: ours, or the balancer's before us. */
 const struct netaddr *session_reached(struct session *s);
-/* What a reply to PASV names, without port. False: PASV cannot be used. */
-bool session_passive_address(struct session *s, struct netaddr *address);
 /* Who may connect to the client's passive port. */
 struct data_peers session_data_peers(const struct session *s);
 /* From where the session's server is dialled. */
@@ -345,6 +346,32 @@ void waiting_close(struct session *s);
 /* The server's answer to USER, which can only be 331 for the client now: keeps it until PASS. */
 void waiting_keep_answer(struct session *s, const struct reply *reply);
 void waiting_forget_answer(struct logon *logon);
+
+/* What is known of the logon so far, for its route; no user: p == NULL. */
+struct route_facts logon_facts(const struct session *s, struct span user);
+
+/* session_feat.c */
+
+/* Answers FEAT before logon: what every server that the session may still reach can do. */
+void feat_answer(struct session *s);
+/* The logon is confirmed: asks the server what it can do, if nobody has. */
+void feat_ask(struct session *s);
+/* The server has answered FEAT, ours or the client's. */
+void feat_on_reply(struct session *s, const struct reply *reply);
+
+/* session_rein.c */
+
+/* Logs the client off, if it is logged on, and greets it again. */
+void session_reinitialise(struct session *s);
+
+/* session_announce.c */
+
+/* Whether PASV can be answered at all: the client came by IPv4, and there is an address for it. */
+bool announce_is_possible(struct session *s);
+/* The server's side is arranged: opens the client's passive port and answers PASV or EPSV. */
+void announce_passive(struct session *s);
+/* Nobody waits for the address any more. */
+void announce_forget(struct session *s, struct transfer *t);
 
 /* session_arrange.c */
 

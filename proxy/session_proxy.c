@@ -52,34 +52,6 @@ const struct netaddr *session_reached(struct session *s)
 	return s->reached.family != AF_UNSPEC ? &s->reached : session_local(s);
 }
 
-/* What the configuration has for clients of this network; NULL: nothing. */
-static const struct netaddr *address_of_network(const struct session *s)
-{
-	const struct listener_config *listener = s->listener;
-
-	for (size_t i = 0; i < listener->passive_address_for_n; i++) {
-		if (netblock_contains(&listener->passive_address_for[i].network, &s->info.client))
-			return &listener->passive_address_for[i].address;
-	}
-	return NULL;
-}
-
-bool session_passive_address(struct session *s, struct netaddr *address)
-{
-	const struct listener_config *listener = s->listener;
-	const struct netaddr *by_network = address_of_network(s);
-
-	if (by_network != NULL)
-		*address = by_network->family == AF_INET ? *by_network : *session_local(s);
-	else if (listener->passive_address.family == AF_INET)
-		*address = listener->passive_address;
-	else if (listener->passive_by_proxy)
-		*address = *session_reached(s);
-	else
-		*address = *session_local(s);
-	return address->family == AF_INET && session_reached(s)->family == AF_INET;
-}
-
 struct data_peers session_data_peers(const struct session *s)
 {
 	const struct listener_config *listener = s->listener;

@@ -82,6 +82,7 @@ void transfer_discard(struct session *s)
 		return;
 	s->transfer = NULL;
 	end_grace(t);
+	announce_forget(s, t);
 	data_free(&t->data);
 	free(t->final);
 	free(t);

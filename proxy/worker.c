@@ -14,6 +14,7 @@
 #include "sallyport/listener.h"
 #include "sallyport/loop.h"
 #include "sallyport/session.h"
+#include "sallyport/worker_names.h"
 
 /* Messages dealt with in one turn: 9,000 notices must not starve a NOOP. */
 #define MESSAGES_A_TURN 32
@@ -27,6 +28,7 @@ struct worker {
 	struct listeners *listeners;
 	struct event *on_mail;
 	struct event *on_drain;
+	struct worker_names *names; /* of the first worker only */
 	int64_t drain_until_ms; /* 0: not draining */
 	bool stopped;		/* every session has been told to go */
 	atomic_bool done;
@@ -141,6 +143,15 @@ static void free_update(struct worker_update *update)
 	free(update);
 }
 
+/* One worker says for all of them which names cannot be looked up. */
+static void look_at_names(struct worker *w)
+{
+	if (w->loop.worker != 0)
+		return;
+	worker_names_forget(&w->names);
+	w->names = worker_names_look(&w->loop);
+}
+
 static void take_update(struct worker *w, struct worker_update *update)
 {
 	struct config *old = w->loop.config;
@@ -162,6 +173,7 @@ static void take_update(struct worker *w, struct worker_update *update)
 	w->listeners = listeners;
 	config_unref(&old);
 	free(update);
+	look_at_names(w);
 }
 
 /* A connection has come to one of our doors. */
@@ -284,6 +296,7 @@ static void worker_free(struct worker *w)
 		event_free(w->on_mail);
 	if (w->on_drain != NULL)
 		event_free(w->on_drain);
+	worker_names_forget(&w->names);
 	resolver_free(&w->loop.resolver);
 	farewells_free(&w->loop.farewells);
 	pipe_pool_fini(&w->loop.pipes);
@@ -353,7 +366,8 @@ struct worker *worker_new(uint32_t number, const struct worker_shared *shared, s
 	w->loop.config = config_ref(config);
 	w->loop.now_ms = sp_now_ms();
 	w->loop.random = (uint64_t)sp_now_us() ^ ((uint64_t)number << 32);
-	if (!make_parts(w, shared)) {
+	if (!make_parts(w, shared) ||
+	    resolver_use_servers(w->loop.resolver, config->dns_servers, config->dns_servers_n) != 0) {
 		worker_free(w);
 		return NULL;
 	}
@@ -362,6 +376,7 @@ struct worker *worker_new(uint32_t number, const struct worker_shared *shared, s
 		worker_free(w);
 		return NULL;
 	}
+	look_at_names(w);
 	return w;
 }
 

@@ -88,10 +88,18 @@ struct port_range {
 	bool pooled;	/* open all the time, shared by the listener's sessions: at most POOLED_PORTS_MAX */
 };
 
+/* An address that clients are told, by a name that is looked up when one is to be told. */
+struct announced_name {
+	char *host;		/* NULL: there is no name */
+	struct netaddr now;	/* for -t: what it stands for at the moment; AF_UNSPEC: nothing, and `error` says why */
+	const char *error;
+};
+
 /* What clients of a network are told in replies to PASV. */
 struct address_for {
 	struct netblock network;
-	struct netaddr address; /* AF_UNSPEC: the address the client reached us by */
+	struct netaddr address; /* AF_UNSPEC and no name: the address the client reached us by */
+	struct announced_name name;
 };
 
 struct listener_config {
@@ -99,7 +107,8 @@ struct listener_config {
 	struct netaddr *binds;
 	size_t binds_n;
 	char *greeting;			/* text of the 220 */
-	struct netaddr passive_address; /* AF_UNSPEC: the address the client reached us by */
+	struct netaddr passive_address; /* AF_UNSPEC and no name: the address the client reached us by */
+	struct announced_name passive_name;
 	bool passive_by_proxy;		/* with it AF_UNSPEC: the one that the PROXY header names */
 	struct address_for *passive_address_for; /* the first whose network has the client goes before it */
 	size_t passive_address_for_n;
@@ -149,6 +158,7 @@ struct server_config {
 	bool trust_pasv_address; /* connect where its 227 says, even to another host */
 	enum abor_form abor;
 	bool escape_iac;	/* double 0xFF in commands (Telnet) */
+	bool ask_features;	/* FEAT after its first logon */
 	enum server_proxy proxy_protocol;
 	bool proxy_protocol_data; /* on the data connections that we dial, too */
 	struct netaddr source;	/* of our connections; AF_UNSPEC: the kernel chooses */
@@ -163,6 +173,12 @@ struct server_config {
 
 /* Whose logons go to the same server again. */
 enum sticky { STICKY_NONE, STICKY_USER, STICKY_SOURCE };
+
+/* Stands for its address: what is known of one server is not said of another. */
+static inline uint64_t server_identity(const struct server_config *server)
+{
+	return balance_hash(span_of(server->host)) * 31 + server->port;
+}
 
 struct pool_config {
 	char name[NAME_MAX_LEN];
@@ -204,6 +220,8 @@ struct config {
 	unsigned shards;
 	unsigned max_sessions;	/* process-wide; 0: as many as descriptors allow */
 	int64_t drain_timeout_ms;
+	struct netaddr *dns_servers; /* none: those of /etc/resolv.conf */
+	size_t dns_servers_n;
 	unsigned max_handshakes; /* TLS handshakes with clients at the same time; 0: any number */
 	struct admin_config admin;
 	struct log_config log;

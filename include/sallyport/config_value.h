@@ -21,13 +21,14 @@
 	KIND(PATH, false, "char *; \"none\" becomes \"\"", "path | none")                          \
 	KIND(OUTPUT, false, "char *, a path or \"-\"; \"none\" becomes \"\"", "path | - | none")   \
 	KIND(NAME, false, "char *, the name of a section", "name")                                 \
-	KIND(PASSIVE, false, "struct listener_config: passive_address, passive_by_proxy",          \
-	     "IPv4 address")                                                                       \
+	KIND(PASSIVE, false, "struct listener_config: passive_address, passive_name, …_by_proxy",  \
+	     "IPv4 address or name")                                                               \
 	KIND(HOST, false, "struct netaddr without port", "address")                                \
 	KIND(SERVER, false, "struct server_config: host, port, address", "address")                \
 	KIND(PORTS, false, "struct port_range; \"any\" becomes 0", "port range")                   \
 	KIND(SYSLOG, false, "struct log_config: syslog, syslog_facility", "no | yes | facility")   \
 	KIND(LISTEN, true, "struct netaddr[]", "address list")                                     \
+	KIND(NAME_SERVERS, true, "struct netaddr[]", "address list")                               \
 	KIND(NETWORKS, true, "struct netblock[]", "network list")                                  \
 	KIND(ADDRESSES_FOR, true, "struct address_for[]", "network=address list")                  \
 	KIND(TIMES, true, "struct route_window[]", "time list")                                    \

@@ -29,6 +29,8 @@ enum config_parsed config_syslog_parse(const char *text, struct log_config *log,
 /* Each adds one element to the array *v of *n. */
 enum config_parsed config_listen_add(const char *text, struct netaddr **v, size_t *n,
 				     struct config_why *why);
+enum config_parsed config_name_servers_add(const char *text, struct netaddr **v, size_t *n,
+					   struct config_why *why);
 enum config_parsed config_networks_add(const char *text, struct netblock **v, size_t *n,
 				       struct config_why *why);
 enum config_parsed config_addresses_for_add(const char *text, struct address_for **v, size_t *n,

@@ -24,6 +24,7 @@ struct policy {
 	unsigned max_errors;	    /* refused commands until 421; 0: any number */
 	bool pass_unknown_commands; /* verbs that are not in the table go to the server */
 	bool pass_foreign_data;	    /* data connections from other hosts than the client (FXP) */
+	bool pass_low_ports;	    /* data connections to ports below 1024 of clients (PORT, EPRT) */
 	char **deny_commands;	    /* upper-case verbs refused with 550; NULL-terminated, may be NULL */
 	char **allow_commands;	    /* when not NULL: all others are refused */
 };
@@ -56,6 +57,9 @@ struct verdict {
  */
 struct verdict policy_command(const struct policy *policy, enum session_phase phase,
 			      const struct command *command);
+
+/* Could a command of this name ever be allowed? For what may be promised (FEAT). */
+bool policy_promises(const struct policy *policy, struct span name);
 
 /* Does this command count as activity? (`idle_resets`; transfers always do.) */
 bool policy_is_activity(const struct policy *policy, enum verb verb);

@@ -17,6 +17,7 @@
 
 #include "sallyport/balance.h"
 #include "sallyport/base.h"
+#include "sallyport/feature_memory.h"
 #include "sallyport/health.h"
 #include "sallyport/netaddr.h"
 #include "sallyport/session_id.h"
@@ -60,6 +61,7 @@ struct pool_server_terms {
 	struct health_terms health;
 	uint32_t warm;		/* connections to keep ready, at most POOL_WARM_MAX */
 	int64_t warm_age_ms;	/* and how long */
+	uint64_t identity;	/* stands for its address: another one is another server, of which nothing is known */
 };
 
 /* What the servers of a pool have taught us; kept here since all workers share it. */
@@ -98,8 +100,8 @@ struct pool_ledger *pool_ledger_new(enum balance_algorithm algorithm);
 void pool_ledger_free(struct pool_ledger **ledger);
 
 /*
- * (Re)states the servers: those of the same name keep their counts, lessons and
- * state; sessions of servers that are gone are given back as usual. Fills
+ * (Re)states the servers: those of the same name keep their counts and state,
+ * and their lessons if they keep their identity; sessions of servers that are gone are given back as usual. Fills
  * places[n], which the configuration keeps beside its servers. Main, at start
  * and reload, before the configuration is in force; then offer until nobody is
  * left to be told. False: no memory or no place (nothing has changed).
@@ -260,6 +262,9 @@ unsigned pool_ledger_lessons(struct pool_ledger *ledger, const struct slot *slot
 /* Forgets them all. */
 void pool_ledger_unlearn(struct pool_ledger *ledger, const struct slot *slot);
 void pool_ledger_learn(struct pool_ledger *ledger, const struct slot *slot, enum server_lesson lesson);
+
+/* What the servers answered to FEAT, by place; lives as long as the ledger. */
+struct feature_memory *pool_ledger_features(struct pool_ledger *ledger);
 
 /*
  * Copies the status of up to n servers, configured ones in order and then those

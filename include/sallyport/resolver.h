@@ -63,5 +63,7 @@ void resolver_forget(struct resolver_query **query);
  * "127.0.0.1:5353,[::1]:53". 0, -EINVAL, or -EBUSY while queries are open.
  */
 SP_MUSTCHECK int resolver_set_servers(struct resolver *resolver, const char *servers);
+/* The same for addresses with their ports; none: nothing is changed. -ENOMEM as well. */
+SP_MUSTCHECK int resolver_use_servers(struct resolver *resolver, const struct netaddr servers[], size_t n);
 
 #endif

@@ -512,3 +512,27 @@ int resolver_set_servers(struct resolver *resolver, const char *servers)
 {
 	return dns_set_servers(resolver->dns, servers);
 }
+
+int resolver_use_servers(struct resolver *resolver, const struct netaddr servers[], size_t n)
+{
+	size_t size = n * (NETADDR_TEXT_MAX + 1);
+	char *list = n > 0 ? malloc(size) : NULL;
+	size_t used = 0;
+	int result;
+
+	if (n == 0)
+		return 0;
+	if (list == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		char text[NETADDR_TEXT_MAX];
+
+		if (i > 0)
+			list[used++] = ',';
+		(void)sp_copy(list + used, size - used, netaddr_format(&servers[i], text));
+		used += strlen(list + used);
+	}
+	result = resolver_set_servers(resolver, list);
+	free(list);
+	return result;
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /*
- * Values of the configuration: addresses, ports, servers. Numeric ones only;
- * names are looked up when a server is dialled.
+ * Values of the configuration: addresses, ports, servers. Names are looked up
+ * when they are needed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "sallyport/config_value_parts.h"
 
 #define FTP_PORT 21
+#define DNS_PORT 53
 #define HOST_MAX 253
 #define LABEL_MAX 63
 #define NOT_A_SERVER "is not a server (like 192.0.2.7:21, [2001:db8::7]:21 or ftp.example.net:21)"
@@ -19,50 +20,6 @@ static bool is_multicast(const struct netaddr *a)
 	if (a->family == AF_INET)
 		return IN_MULTICAST(ntohl(a->in.sin_addr.s_addr));
 	return IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr);
-}
-
-/* An IPv4 address that a reply to PASV can name; `words`: what may stand for one. */
-static enum config_parsed parse_announced(const char *text, const char *words, struct netaddr *field,
-                                          struct config_why *why)
-{
-	struct netaddr a;
-
-	if (!netaddr_parse(&a, span_of(text), 0))
-		return config_wrong(why, "is neither an IPv4 address (like 192.0.2.1) nor %s", words);
-	if (a.family == AF_INET6)
-		return config_wrong(why, "is an IPv6 address, which a reply to PASV cannot name "
-		                         "(and a reply to EPSV need not)");
-	if (strchr(text, ':') != NULL)
-		return config_wrong(why, "has a port, which does not belong here");
-	if (netaddr_is_any(&a) || is_multicast(&a))
-		return config_wrong(why, "is not the address of a host");
-	*field = a;
-	return CONFIG_PARSED;
-}
-
-enum config_parsed config_passive_parse(const char *text, struct listener_config *listener,
-                                        struct config_why *why)
-{
-	listener->passive_by_proxy = strcmp(text, "proxy") == 0;
-	if (listener->passive_by_proxy || strcmp(text, "auto") == 0) {
-		listener->passive_address = (struct netaddr){ .family = AF_UNSPEC };
-		return CONFIG_PARSED;
-	}
-	return parse_announced(text, "auto nor proxy", &listener->passive_address, why);
-}
-
-enum config_parsed config_host_parse(const char *text, struct netaddr *field, struct config_why *why)
-{
-	struct netaddr a;
-
-	if (!netaddr_parse(&a, span_of(text), 0))
-		return config_wrong(why, "is not an address (like 192.0.2.9 or 2001:db8::9)");
-	if (text[0] == '[' || netaddr_port(&a) != 0 || (a.family == AF_INET && strchr(text, ':') != NULL))
-		return config_wrong(why, "has a port or brackets, which do not belong here");
-	if (netaddr_is_any(&a) || is_multicast(&a))
-		return config_wrong(why, "is not the address of a host");
-	*field = a;
-	return CONFIG_PARSED;
 }
 
 static bool is_letter_or_digit(char c)
@@ -99,6 +56,60 @@ static bool is_host_name(struct span name)
 			numeric = false;
 	}
 	return label > 0 && !numeric && name.p[name.n - 1] != '-';
+}
+
+/*
+ * An IPv4 address that a reply to PASV can name, or a name that stands for one;
+ * `words`: what may be said instead.
+ */
+static enum config_parsed parse_announced(const char *text, const char *words, struct netaddr *field,
+                                          struct announced_name *name, struct config_why *why)
+{
+	struct netaddr a;
+
+	if (!netaddr_parse(&a, span_of(text), 0)) {
+		if (!is_host_name(span_of(text)))
+			return config_wrong(why,
+			                    "is neither an IPv4 address (like 192.0.2.1), nor a "
+			                    "name (like ftp.example.net), nor %s",
+			                    words);
+		name->host = config_copy(text);
+		return name->host != NULL ? CONFIG_PARSED : CONFIG_NO_MEMORY;
+	}
+	if (a.family == AF_INET6)
+		return config_wrong(why, "is an IPv6 address, which a reply to PASV cannot name "
+		                         "(and a reply to EPSV need not)");
+	if (strchr(text, ':') != NULL)
+		return config_wrong(why, "has a port, which does not belong here");
+	if (netaddr_is_any(&a) || is_multicast(&a))
+		return config_wrong(why, "is not the address of a host");
+	*field = a;
+	return CONFIG_PARSED;
+}
+
+enum config_parsed config_passive_parse(const char *text, struct listener_config *listener,
+                                        struct config_why *why)
+{
+	listener->passive_by_proxy = strcmp(text, "proxy") == 0;
+	listener->passive_address = (struct netaddr){ .family = AF_UNSPEC };
+	if (listener->passive_by_proxy || strcmp(text, "auto") == 0)
+		return CONFIG_PARSED;
+	return parse_announced(text, "auto nor proxy", &listener->passive_address,
+	                       &listener->passive_name, why);
+}
+
+enum config_parsed config_host_parse(const char *text, struct netaddr *field, struct config_why *why)
+{
+	struct netaddr a;
+
+	if (!netaddr_parse(&a, span_of(text), 0))
+		return config_wrong(why, "is not an address (like 192.0.2.9 or 2001:db8::9)");
+	if (text[0] == '[' || netaddr_port(&a) != 0 || (a.family == AF_INET && strchr(text, ':') != NULL))
+		return config_wrong(why, "has a port or brackets, which do not belong here");
+	if (netaddr_is_any(&a) || is_multicast(&a))
+		return config_wrong(why, "is not the address of a host");
+	*field = a;
+	return CONFIG_PARSED;
 }
 
 enum config_parsed config_server_parse(const char *text, struct server_config *server,
@@ -164,10 +175,33 @@ enum config_parsed config_ports_parse(const char *text, struct port_range *field
 	return CONFIG_PARSED;
 }
 
+static enum config_parsed add_address(const struct netaddr *a, struct netaddr **v, size_t *n)
+{
+	struct netaddr *grown = realloc(*v, (*n + 1) * sizeof(*grown));
+
+	if (grown == NULL)
+		return CONFIG_NO_MEMORY;
+	grown[*n] = *a;
+	*v = grown;
+	(*n)++;
+	return CONFIG_PARSED;
+}
+
+enum config_parsed config_name_servers_add(const char *text, struct netaddr **v, size_t *n,
+                                           struct config_why *why)
+{
+	struct netaddr a;
+
+	if (!netaddr_parse(&a, span_of(text), DNS_PORT) || netaddr_port(&a) == 0)
+		return config_wrong(why, "is not the address of a name server (like 192.0.2.53 or [2001:db8::53]:53)");
+	if (netaddr_is_any(&a) || is_multicast(&a))
+		return config_wrong(why, "is not the address of a host");
+	return add_address(&a, v, n);
+}
+
 enum config_parsed config_listen_add(const char *text, struct netaddr **v, size_t *n,
                                      struct config_why *why)
 {
-	struct netaddr *grown;
 	struct netaddr a;
 
 	if (!netaddr_parse(&a, span_of(text), FTP_PORT))
@@ -176,13 +210,7 @@ enum config_parsed config_listen_add(const char *text, struct netaddr **v, size_
 		return config_wrong(why, "has port 0 (1 to 65535 can be listened on)");
 	if (is_multicast(&a))
 		return config_wrong(why, "is not the address of a host");
-	grown = realloc(*v, (*n + 1) * sizeof(*grown));
-	if (grown == NULL)
-		return CONFIG_NO_MEMORY;
-	grown[*n] = a;
-	*v = grown;
-	(*n)++;
-	return CONFIG_PARSED;
+	return add_address(&a, v, n);
 }
 
 /* Nearly right ones get a word more. */
@@ -235,12 +263,14 @@ enum config_parsed config_addresses_for_add(const char *text, struct address_for
 		return wrong_network(network, why);
 	parsed = strcmp(equals + 1, "auto") == 0
 		     ? CONFIG_PARSED
-		     : parse_announced(equals + 1, "auto", &entry.address, why);
+		     : parse_announced(equals + 1, "auto", &entry.address, &entry.name, why);
 	if (parsed != CONFIG_PARSED)
 		return parsed;
 	grown = realloc(*v, (*n + 1) * sizeof(*grown));
-	if (grown == NULL)
+	if (grown == NULL) {
+		free(entry.name.host);
 		return CONFIG_NO_MEMORY;
+	}
 	grown[*n] = entry;
 	*v = grown;
 	(*n)++;

@@ -335,6 +335,14 @@ static void free_pools(struct config *config)
 	free(config->pools);
 }
 
+static void free_announced(struct listener_config *listener)
+{
+	for (size_t i = 0; i < listener->passive_address_for_n; i++)
+		free(listener->passive_address_for[i].name.host);
+	free(listener->passive_address_for);
+	free(listener->passive_name.host);
+}
+
 void config_free(struct config **config_p)
 {
 	struct config *config = *config_p;
@@ -348,7 +356,7 @@ void config_free(struct config **config_p)
 		free(config->listeners[i].greeting);
 		free(config->listeners[i].proxy_trusted);
 		free(config->listeners[i].proxy_data_trusted);
-		free(config->listeners[i].passive_address_for);
+		free_announced(&config->listeners[i]);
 		config_tls_free_listener(&config->listeners[i].tls);
 	}
 	free(config->listeners);
@@ -369,6 +377,7 @@ void config_free(struct config **config_p)
 		credentials_free(&config->routes[i].credentials);
 	}
 	free(config->routes);
+	free(config->dns_servers);
 	free(config->admin.socket);
 	free(config->log.file);
 	free(config->log.syslog_facility);

@@ -62,6 +62,14 @@ static void explain_process(struct speaker *s)
 		ADD(s, "    when it is stopped: running transfers have %s to end",
 		    config_duration_show(config->drain_timeout_ms).text);
 	end_line(s);
+	for (size_t i = 0; i < config->dns_servers_n; i++) {
+		char text[NETADDR_TEXT_MAX];
+
+		ADD(s, "%s%s", i > 0 ? ", " : "    names are looked up at ",
+		    netaddr_format(&config->dns_servers[i], text));
+		if (i + 1 == config->dns_servers_n)
+			end_line(s);
+	}
 	if (config->admin.socket[0] == '\0')
 		ADD(s, "    no control by sallyportctl");
 	else
@@ -169,6 +177,19 @@ static void explain_server_tls(struct speaker *s, const struct server_config *se
 	end_line(s);
 }
 
+/* "to ftp.example.net (203.0.113.10 at the moment)": what it stands for only where somebody has looked. */
+static void explain_name(struct speaker *s, const struct announced_name *name)
+{
+	char text[NETADDR_TEXT_MAX];
+
+	ADD(s, "what %s stands for", name->host);
+	if (name->now.family != AF_UNSPEC)
+		ADD(s, " (%s at the moment%s)", netaddr_format_host(&name->now, text),
+		    netaddr_is_private(&name->now) ? ", a private address" : "");
+	else if (name->error != NULL)
+		ADD(s, " (which cannot be looked up: %s)", name->error);
+}
+
 static void explain_announced(struct speaker *s, const struct listener_config *listener)
 {
 	char text[NETADDR_TEXT_MAX];
@@ -178,7 +199,9 @@ static void explain_announced(struct speaker *s, const struct listener_config *l
 
 		ADD(s, "        clients in %s/%u are told ",
 		    netaddr_format_host(&entry->network.base, text), (unsigned)entry->network.bits);
-		if (entry->address.family == AF_UNSPEC)
+		if (entry->name.host != NULL)
+			explain_name(s, &entry->name);
+		else if (entry->address.family == AF_UNSPEC)
 			ADD(s, "the address that they connected to");
 		else
 			ADD(s, "%s", netaddr_format_host(&entry->address, text));
@@ -196,6 +219,12 @@ static void explain_pooled(struct speaker *s, const struct port_range *ports)
 		ADD(s, ", ports %u-%u for all sessions", (unsigned)ports->first, (unsigned)ports->last);
 	ADD(s, " (%u transfer%s of one client address may wait for %s)", n, n == 1 ? "" : "s",
 	    n == 1 ? "its connection" : "their connections");
+}
+
+static void explain_passive_name(struct speaker *s, const struct listener_config *listener)
+{
+	ADD(s, "    passive data connections: to ");
+	explain_name(s, &listener->passive_name);
 }
 
 static void explain_listener(struct speaker *s, const struct listener_config *listener)
@@ -217,6 +246,8 @@ static void explain_listener(struct speaker *s, const struct listener_config *li
 	explain_listener_tls(s, &listener->tls);
 	if (listener->passive_by_proxy)
 		ADD(s, "    passive data connections: to the address that the PROXY header names");
+	else if (listener->passive_name.host != NULL)
+		explain_passive_name(s, listener);
 	else if (listener->passive_address.family == AF_UNSPEC)
 		ADD(s, "    passive data connections: to the address that the client connected to");
 	else
@@ -339,6 +370,8 @@ static void explain_server(struct speaker *s, const struct server_config *server
 		ADD(s, "; a transfer is aborted by Telnet's urgent interrupt");
 	if (server->escape_iac)
 		ADD(s, "; the byte 0xFF is doubled in commands");
+	if (!server->ask_features)
+		ADD(s, "; never asked what it can do");
 	end_line(s);
 	explain_source(s, server);
 	explain_server_tls(s, server);
@@ -562,6 +595,8 @@ static void explain_policy(struct speaker *s, const struct policy *policy)
 	explain_commands(s, "no commands but those of a logon, QUIT and:", policy->allow_commands);
 	ADD(s, "    data connections: %s",
 	    policy->pass_foreign_data ? "with any host (FXP)" : "with the client's host only");
+	if (policy->pass_low_ports)
+		ADD(s, ", to any port of it");
 	end_line(s);
 }
 

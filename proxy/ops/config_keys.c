@@ -183,6 +183,9 @@ const struct config_key config_keys[] = {
 	NUMBER(SECTION_ROOT, "max_handshakes", struct config, max_handshakes, "0", 0, 1000000,
 	       "TLS handshakes with clients at the same time; over it AUTH gets 431; 0: any number."),
 
+	LIST(SECTION_ROOT, "dns_servers", NAME_SERVERS, struct netaddr, struct config, dns_servers, false, NULL,
+	     "Name servers to ask, in order; without a port: 53; those of /etc/resolv.conf when not given."),
+
 	STRING(SECTION_ADMIN, "socket", PATH, struct admin_config, socket, "/run/sallyport/admin.sock",
 	       SUN_PATH_LEN, "Unix socket that sallyportctl talks to; none: there is none."),
 
@@ -200,7 +203,7 @@ const struct config_key config_keys[] = {
 	STRING(SECTION_LISTENER, "greeting", TEXT, struct listener_config, greeting,
 	       "FTP service ready.", 400, "Text of the 220 that a client is greeted with."),
 	{ SECTION_LISTENER, "passive_address", CONFIG_KIND_PASSIVE, "auto", false, { 0, 0, NULL }, 0, 0, NULL,
-	  "IPv4 address in replies to PASV; auto: the one connected to; proxy: as the PROXY header says." },
+	  "IPv4 address, or a name for one, in replies to PASV; auto: the one connected to; proxy: as the PROXY header says." },
 	LIST(SECTION_LISTENER, "passive_address_for", ADDRESSES_FOR, struct address_for, struct listener_config,
 	     passive_address_for, false, NULL,
 	     "What clients of a network are told instead, as network=address; the first match wins."),
@@ -320,6 +323,8 @@ const struct config_key config_keys[] = {
 	     "How it is told to abort a transfer: in plain, or with Telnet's urgent interrupt before it."),
 	BOOL(SECTION_SERVER, "escape_iac", struct server_config, escape_iac, "no",
 	     "Double the byte 0xFF in commands, for a server that speaks Telnet there."),
+	BOOL(SECTION_SERVER, "ask_features", struct server_config, ask_features, "yes",
+	     "Ask it once, after its first logon, what it can do (FEAT), so that clients hear it before theirs."),
 	WORD(SECTION_SERVER, "proxy_protocol", enum server_proxy, struct server_config, proxy_protocol, "none",
 	     server_proxy_words, "The server is told the client's address by a PROXY header of this version."),
 	BOOL(SECTION_SERVER, "proxy_protocol_data", struct server_config, proxy_protocol_data, "no",
@@ -365,6 +370,8 @@ const struct config_key config_keys[] = {
 	     "Send commands that Sallyport does not know to the server."),
 	BOOL(SECTION_POLICY, "pass_foreign_data", struct policy, pass_foreign_data, "no",
 	     "Accept data connections from other hosts than the client (FXP)."),
+	BOOL(SECTION_POLICY, "pass_low_ports", struct policy, pass_low_ports, "no",
+	     "Make data connections to ports below 1024 when a client asks for them with PORT or EPRT."),
 	STRINGS(SECTION_POLICY, "deny_commands", VERBS, struct policy, deny_commands,
 		"Commands that are refused with 550."),
 	STRINGS(SECTION_POLICY, "allow_commands", VERBS, struct policy, allow_commands,

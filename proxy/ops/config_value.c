@@ -335,6 +335,8 @@ enum config_parsed config_value_parse(enum config_kind kind, const struct config
 		return config_syslog_parse(text, field, why);
 	case CONFIG_KIND_LISTEN:
 		return config_listen_add(text, field, count, why);
+	case CONFIG_KIND_NAME_SERVERS:
+		return config_name_servers_add(text, field, count, why);
 	case CONFIG_KIND_NETWORKS:
 		return config_networks_add(text, field, count, why);
 	case CONFIG_KIND_ADDRESSES_FOR:

@@ -137,10 +137,13 @@ static bool on_checked(void *owner, enum check_verdict verdict, const char *text
 
 	(void)fd;
 	emit(job, EVENT_SERVER_CHECK, news ? LEVEL_NOTICE : LEVEL_DEBUG, text);
-	if (changed && state == SERVER_DOWN)
+	if (changed && state == SERVER_DOWN) {
 		emit(job, EVENT_SERVER_DOWN, event_default_level(EVENT_SERVER_DOWN), text);
-	else if (changed)
+	} else if (changed) {
+		/* It may have come back as another one: the next logon asks it anew what it can do. */
+		feature_memory_want(pool_ledger_features(job->ledger), job->chore.place);
 		emit(job, EVENT_SERVER_UP, event_default_level(EVENT_SERVER_UP), text);
+	}
 	return false;
 }
 

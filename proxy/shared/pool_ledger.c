@@ -21,6 +21,11 @@ struct pool_ledger *pool_ledger_new(enum balance_algorithm algorithm)
 
 	if (ledger == NULL)
 		return NULL;
+	ledger->features = feature_memory_new(POOL_PLACES_MAX);
+	if (ledger->features == NULL) {
+		free(ledger);
+		return NULL;
+	}
 	core_lock_init(&ledger->lock);
 	ledger->algorithm = algorithm;
 	wait_queue_init(&ledger->waiters);
@@ -40,6 +45,7 @@ void pool_ledger_free(struct pool_ledger **ledger)
 	}
 	for (struct waiter *w; (w = wait_queue_leave_first(&l->waiters)) != NULL;)
 		free(w);
+	feature_memory_free(&l->features);
 	core_lock_fini(&l->lock);
 	free(l);
 }
@@ -137,6 +143,8 @@ static void configure_locked(struct pool_ledger *ledger, const struct pool_serve
 		size_t p = settle_place(ledger, &terms[i], &spares[i]);
 		struct place *place = ledger->places[p];
 
+		if (place->terms.identity != terms[i].identity)
+			atomic_store_explicit(&place->lessons, 0, memory_order_relaxed);
 		restate(place, &terms[i], now_ms);
 		place->terms = terms[i];
 		place->terms.name[sizeof(place->terms.name) - 1] = '\0';
@@ -168,8 +176,11 @@ bool pool_ledger_configure(struct pool_ledger *ledger, enum balance_algorithm al
 		}
 		core_lock_drop(&ledger->lock);
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		free(spares[i]);
+		if (ok)
+			feature_memory_settle(ledger->features, places[i], terms[i].identity);
+	}
 	return ok;
 }
 
@@ -446,6 +457,11 @@ void pool_ledger_learn(struct pool_ledger *ledger, const struct slot *slot,
 void pool_ledger_unlearn(struct pool_ledger *ledger, const struct slot *slot)
 {
 	atomic_store_explicit(&place_at(ledger, slot->place)->lessons, 0, memory_order_relaxed);
+}
+
+struct feature_memory *pool_ledger_features(struct pool_ledger *ledger)
+{
+	return ledger->features;
 }
 
 /* --- what the operator sees ------------------------------------------------------ */

@@ -44,6 +44,7 @@ struct place {
 struct pool_ledger {
 	struct core_lock lock;
 	enum balance_algorithm algorithm;
+	struct feature_memory *features; /* has a lock of its own */
 	size_t places_n;
 	/* An entry is written once, before its number is known. */
 	struct place *places[POOL_PLACES_MAX];

@@ -308,6 +308,8 @@ class Session(Wire):
 class RudeServer:
     """A scripted FTP server on a loopback address. Use as a context manager."""
 
+    settings = {"ask_features": False}  # of Sallyport for it, unless the test says otherwise: it counts commands
+
     def __init__(self, host="127.0.0.1", table=None, greeting="220 rude server", files=None, backlog=512, port=0):
         self.host = host
         self.greeting = greeting

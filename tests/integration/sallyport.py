@@ -116,6 +116,7 @@ class Configuration:
         for number, server in enumerate(self.servers):
             address = server if isinstance(server, str) else server.address
             settings = self.server[number] if isinstance(self.server, list) else self.server
+            settings = getattr(server, "settings", {}) | settings
             pool += section_text(f"server s{number}", {"address": address} | settings)
         parts.append(f"pool main {{\n{pool}}}\n")
         parts.append(section_text("policy main", self.policy))

@@ -274,9 +274,10 @@ def test_reply_codes_of_the_security_commands(before, authority):
             client.logon()
             client.ask("AUTH TLS", 503)
             client.ask("CCC", 534)
+            client.ask("REIN", 502)  # RFC 4217 section 13: it would end TLS
             assert b"AUTH TLS" in client.ask("FEAT", 211).raw
             client.quit()
-        assert not {"AUTH", "PBSZ", "PROT", "CCC", "ADAT"} & set(server.verbs())
+        assert not {"AUTH", "PBSZ", "PROT", "CCC", "ADAT", "REIN"} & set(server.verbs())
 
 
 @pytest.mark.parametrize("auth", ["AUTH TLS", "AUTH TLS-C", "AUTH SSL", "AUTH TLS-P", "auth tls"])

@@ -45,8 +45,8 @@ EOF
 # that have none are named here.
 module_of() { # PATH
 	case $1 in
-	proxy/main.* | proxy/runtime.* | proxy/runtime_ports.* | proxy/runtime_doors.*) echo main ;;
-	proxy/worker.*) echo worker ;;
+	proxy/main.* | proxy/runtime.* | proxy/runtime_*) echo main ;;
+	proxy/worker.* | proxy/worker_*) echo worker ;;
 	proxy/listener.*) echo listener ;;
 	proxy/session.* | proxy/session_*) echo session ;;
 	proxy/reaper.*) echo reaper ;;

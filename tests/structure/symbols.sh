@@ -30,7 +30,8 @@ allowed_for() { # NAME
 	wheel | wait_queue | ledger | counters) ;;
 	fd_registry) echo "calloc free" ;;
 	session_table) echo "$memory $lock __errno_location wheel_init wheel_add wheel_remove wheel_take_due" ;;
-	pool_ledger) echo "$memory $lock wait_queue_init wait_queue_join wait_queue_leave wait_queue_leave_first
+	feature_memory) echo "$memory $lock" ;;
+	pool_ledger) echo "feature_memory_new feature_memory_free feature_memory_settle $memory $lock wait_queue_init wait_queue_join wait_queue_leave wait_queue_leave_first
 		wait_queue_has_turn wait_queue_tell wait_queue_came_in_vain balance_choose balance_hash health_begin
 		health_may_try health_share sp_copy sp_now_ms strlen strncmp" ;;
 	pool_health) echo "$lock pool_ledger_find pool_ledger_offer_locked health_begin health_logon_failed

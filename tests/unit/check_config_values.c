@@ -154,6 +154,8 @@ START_TEST(a_minimal_file_gets_all_defaults)
 	ck_assert(!config->log.syslog);
 	ck_assert_uint_eq(config->listeners_n, 1);
 	ck_assert_str_eq(config->listeners[0].greeting, "FTP service ready.");
+	ck_assert_uint_eq(config->dns_servers_n, 0);
+	ck_assert_ptr_null(config->listeners[0].passive_name.host);
 	ck_assert_int_eq(config->listeners[0].passive_address.family, AF_UNSPEC);
 	ck_assert_uint_eq(config->listeners[0].passive_ports.first, 0);
 	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 0);
@@ -169,7 +171,7 @@ START_TEST(a_minimal_file_gets_all_defaults)
 	ck_assert_uint_eq(server->port, 21);
 	ck_assert_str_eq(server->host, "127.0.0.1");
 	assert_address(&server->address, "127.0.0.1:21");
-	ck_assert(!server->trust_pasv_address && !server->escape_iac);
+	ck_assert(!server->trust_pasv_address && !server->escape_iac && server->ask_features);
 	ck_assert_int_eq(server->abor, ABOR_PLAIN);
 	ck_assert_uint_eq(config->policies_n, 1);
 	ck_assert_str_eq(config->policies[0].name, "default");
@@ -208,6 +210,8 @@ START_TEST(every_key_reaches_its_field)
 	assert_address(&listener->binds[1], "[2001:db8::1]:2121");
 	assert_address(&listener->binds[2], "198.51.100.1:21");
 	ck_assert_str_eq(listener->greeting, "Welcome, \"friend\".");
+	ck_assert_uint_eq(config->dns_servers_n, 1);
+	assert_address(&config->dns_servers[0], "127.0.0.1:5353");
 	assert_address(&listener->passive_address, "203.0.113.10:0");
 	ck_assert_uint_eq(config->listeners[0].passive_address_for_n, 2);
 	ck_assert_uint_eq(listener->active_source_port, 20);
@@ -241,7 +245,7 @@ START_TEST(every_key_of_pools_and_servers_reaches_its_field)
 	ck_assert_uint_eq(s[0].weight, 7);
 	ck_assert_uint_eq(s[0].max_sessions, 50);
 	ck_assert_int_eq(s[0].data, DATA_PASV);
-	ck_assert(s[0].trust_pasv_address && s[0].escape_iac);
+	ck_assert(s[0].trust_pasv_address && s[0].escape_iac && !s[0].ask_features);
 	ck_assert_int_eq(s[0].abor, ABOR_TELNET);
 	ck_assert_str_eq(s[1].host, "FTP2.example.net");
 	ck_assert_uint_eq(s[1].port, 21);
@@ -279,7 +283,7 @@ START_TEST(every_key_of_policies_reaches_its_field)
 	ck_assert_mem_eq(&p->timeouts, &wanted, sizeof(wanted));
 	ck_assert_int_eq(p->idle_resets, IDLE_RESETS_USEFUL);
 	ck_assert_uint_eq(p->max_errors, 0);
-	ck_assert(p->pass_unknown_commands && p->pass_foreign_data);
+	ck_assert(p->pass_unknown_commands && p->pass_foreign_data && p->pass_low_ports);
 	ck_assert_str_eq(p->deny_commands[0], "DELE");
 	ck_assert_str_eq(p->deny_commands[1], "RMD");
 	ck_assert_str_eq(p->deny_commands[2], "XYZZY");

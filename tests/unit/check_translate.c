@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* translate: FEAT of the pair, and the name in a reply to STOU. */
+/* translate: the name in a reply to STOU. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,31 +35,6 @@ START_TEST(stou_name_is_found_where_servers_say_it)
 }
 END_TEST
 
-static bool has_line(const char *text, const char *line)
-{
-	return strstr(text, line) != NULL;
-}
-
-START_TEST(feat_is_ours_and_the_servers_less_what_we_must_not_promise)
-{
-	static const char server[] = "211-Features:\r\n MDTM\r\n MODE Z\r\n AUTH TLS\r\n SIZE\r\n211 End\r\n";
-	char text[FEAT_BYTES_MAX + 1];
-	size_t n = translate_feat(text, FEAT_BYTES_MAX, span_of(server), false);
-
-	text[n] = '\0';
-	ck_assert(has_line(text, "\r\n MDTM\r\n"));
-	ck_assert(has_line(text, "\r\n SIZE\r\n"));
-	ck_assert(has_line(text, "\r\n EPSV\r\n"));
-	ck_assert(!has_line(text, "MODE Z"));
-	ck_assert(!has_line(text, "AUTH TLS"));
-	ck_assert(has_line(text, "\r\n211 End\r\n"));
-	n = translate_feat(text, FEAT_BYTES_MAX, span_from("", 0), true);
-	text[n] = '\0';
-	ck_assert(has_line(text, "\r\n AUTH TLS\r\n"));
-	ck_assert(!has_line(text, "MDTM"));
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("translate");
@@ -68,7 +43,6 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tcase, stou_name_is_found_where_servers_say_it, 0, (int)SP_ARRAY_LEN(stou_cases));
-	tcase_add_test(tcase, feat_is_ours_and_the_servers_less_what_we_must_not_promise);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

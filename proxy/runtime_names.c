@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: ISC
+/*
+ * Looking up the names of a configuration that is only checked: all at the same
+ * time, on a loop of its own that runs until the last one is answered.
+ */
+#include "sallyport/runtime_names.h"
+
+#include "sallyport/resolver.h"
+
+/* The error of a name that is still being asked for. */
+static const char waiting[] = "there was no answer";
+
+static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n, const char *error)
+{
+	struct announced_name *name = owner;
+
+	name->error = n > 0 || error == NULL ? "it has no IPv4 address" : error;
+	for (size_t i = 0; i < n; i++) {
+		if (addresses[i].family == AF_INET) {
+			name->now = addresses[i];
+			name->error = NULL;
+			return;
+		}
+	}
+}
+
+static void ask(struct resolver *resolver, struct announced_name *name)
+{
+	if (name->host == NULL)
+		return;
+	name->error = waiting;
+	if (resolver == NULL || resolver_lookup(resolver, name->host, 0, on_looked_up, name) == NULL)
+		name->error = "out of memory";
+}
+
+static void for_each_name(struct resolver *resolver, struct config *config,
+			  void (*act)(struct resolver *resolver, struct announced_name *name))
+{
+	for (size_t i = 0; i < config->listeners_n; i++) {
+		struct listener_config *listener = &config->listeners[i];
+
+		act(resolver, &listener->passive_name);
+		for (size_t k = 0; k < listener->passive_address_for_n; k++)
+			act(resolver, &listener->passive_address_for[k].name);
+	}
+}
+
+static bool is_waiting(const struct config *config)
+{
+	for (size_t i = 0; i < config->listeners_n; i++) {
+		const struct listener_config *listener = &config->listeners[i];
+
+		if (listener->passive_name.error == waiting)
+			return true;
+		for (size_t k = 0; k < listener->passive_address_for_n; k++) {
+			if (listener->passive_address_for[k].name.error == waiting)
+				return true;
+		}
+	}
+	return false;
+}
+
+void runtime_names_look_up(struct config *config)
+{
+	struct event_base *base = event_base_new();
+	struct resolver *resolver = base != NULL ? resolver_new(base) : NULL;
+
+	if (resolver != NULL &&
+	    resolver_use_servers(resolver, config->dns_servers, config->dns_servers_n) != 0)
+		resolver_free(&resolver);
+	for_each_name(resolver, config, ask);
+	while (is_waiting(config) && event_base_loop(base, EVLOOP_ONCE) == 0)
+		;
+	if (resolver != NULL)
+		resolver_free(&resolver);
+	if (base != NULL)
+		event_base_free(base);
+}

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: ISC
+"""Corner cases of the protocol that no other file is about: every verb, HOST, rare codes of a logon, and what may come in
+the middle of a transfer."""
+
+import select
+import socket
+
+import pytest
+
+from rude import FIN, RudeClient, RudeServer, drain, hang, say
+from support import eventually, random_bytes
+
+pytestmark = pytest.mark.proxy
+
+CONTENT = random_bytes(100_003)
+
+
+@pytest.fixture
+def pair(sallyport):
+    """pair(table) → (rude server, Sallyport before it, logged-on client)."""
+    opened = []
+
+    def make(table=None, logon=True, **settings):
+        server = RudeServer(table=table, files={b"good": CONTENT})
+        opened.append(server)
+        server.__enter__()
+        front = sallyport(server, **settings)
+        client = RudeClient(front.host, front.port)
+        opened.append(client)
+        return server, front, client.logon() if logon else client
+
+    yield make
+    for thing in reversed(opened):
+        thing.__exit__(None, None, None)
+
+
+def assert_still_in_step(client):
+    client.ask("PWD", 257)
+    assert client.download("RETR good")[0] == CONTENT
+    client.ask("PWD", 257)
+
+
+# ------------------------------------------------------------------------------------------------ verbs
+
+# What a client says, what the server answers. All of it passes as it is.
+PASSED = [
+    ("XCWD a", "250 ok"), ("XCUP", "200 ok"), ("XPWD", '257 "/"'), ("XMKD a", '257 "a"'), ("XRMD a", "250 ok"),
+    ("CDUP", "250 ok"), ("SMNT /mnt", "250 ok"), ("ALLO 100", "200 ok"), ("ALLO 100 R 10", "202 never needed"),
+    ("STRU F", "200 ok"), ("STRU R", "504 no"), ("TYPE A", "200 ok"), ("TYPE A N", "200 ok"), ("TYPE I", "200 ok"),
+    ("TYPE L 8", "200 ok"), ("TYPE E", "504 no"), ("MODE S", "200 ok"), ("LANG", "200 ok"), ("LANG fr-CA;x", "200 ok"),
+    ("OPTS MLST size;modify;", "200 MLST OPTS size;modify;"), ("SIZE a", "213 7"), ("MDTM a", "213 20240102030405"),
+    ("MLST a", "250-Listing\r\n type=file;size=7; /a\r\n250 End"), ("MLST", "250-\r\n type=dir; /\r\n250 End"),
+    ("MFMT 20240102030405 a", "213 Modify=20240102030405; a"), ("MFCT 20240102030405 a", "213 Create=2024; a"),
+    ("MFF Modify=20240102030405; a", "213 Modify=2024; a"), ("AVBL /", "213 12345"), ("AVBL", "213 12345"),
+    ("DSIZ /", "213 99"), ("HASH a", "213 SHA-256 0-7 aa a"), ("XCRC a", "250 00AA"), ("XMD5 a", "250 aa"),
+    ("XSHA a", "250 aa"), ("XSHA1 a", "250 aa"), ("XSHA256 a", "250 aa"), ("XSHA512 a", "250 aa"), ("MD5 a", "251 a aa"),
+    ("COMB t a b", "250 ok"), ("SITE CHMOD 644 a", "200 ok"), ("SITE HELP", "214-x\r\n y\r\n214 z"), ("CLNT x", "200 ok"),
+    ("CSID Name=x;", "200 Name=y;"), ("STAT", "211-x\r\n y\r\n211 z"), ("STAT a", "213-x\r\n y\r\n213 z"),
+    ("HELP", "214 no"), ("HELP SITE", "214 no"), ("NOOP", "200 ok"), ("SYST", "215 UNIX Type: L8"), ("ACCT a", "202 ok"),
+    ("DELE a", "250 ok"), ("RNFR a", "350 to?"), ("RNTO b", "250 ok"), ("REST 0", "350 ok"), ("CWD a", "532 Need account"),
+]  # fmt: skip
+
+
+def test_every_verb_of_the_table_reaches_the_server_as_it_was_said_and_its_answer_comes_back(pair):
+    answers = dict(PASSED)
+    server, _, client = pair({
+        "*": lambda s, a: s.say(answers[s.commands[-1]]),
+        "USER": "331 Password", "PASS": "230 On", "QUIT": "221 Bye",
+    })  # fmt: skip
+    for command, answer in PASSED:
+        assert client.ask(command).raw == answer.encode() + b"\r\n", command
+    assert server.commands()[2:] == [command for command, _ in PASSED]
+    client.quit()
+
+
+REFUSED = [
+    ("LPRT 4,4,127,0,0,1,2,200,10", 502), ("LPSV", 502), ("MODE B", 504), ("MODE Z", 504), ("CWD", 501), ("PWD x", 501),
+    ("AUTH TLS", 502), ("CCC", 533), ("ADAT x", 503), ("MIC x", 503), ("CONF x", 503), ("ENC x", 503),
+    ("PBSZ 0", 503), ("PROT P", 503), ("HOST ftp.test", 503), ("USER v", 503), ("PASS p", 503), ("FROB x", 500), ("", 500),
+]  # fmt: skip
+
+
+def test_what_is_not_for_the_server_never_reaches_it(pair):
+    server, _, client = pair(policy={"max_errors": 0})
+    for command, code in REFUSED:
+        assert client.ask(command).code == code, command
+    assert server.verbs() == ["USER", "PASS"]
+    assert_still_in_step(client)
+
+
+def test_unknown_verbs_pass_where_the_policy_lets_them(pair):
+    server, _, client = pair({"FROB": b"299-any\r\n299 thing\r\n"}, policy={"pass_unknown_commands": True})
+    assert client.ask("FROB \xe9 y").raw == b"299-any\r\n299 thing\r\n"
+    client.ask("XQUOTA", 500)
+    assert server.commands()[2:] == ["FROB \xe9 y", "XQUOTA"]
+    assert_still_in_step(client)
+
+
+def test_thumbnails_are_transfers(pair):
+    _, _, client = pair({"THMB": lambda s, a: s.server.on_retr(s, a.split(b" ")[-1])})
+    assert client.download("THMB JPG 10 10 good")[0] == CONTENT
+    assert_still_in_step(client)
+
+
+def test_opts_utf8_is_granted_whatever_the_server_thinks_of_it(pair):
+    _, _, client = pair({"OPTS": "501 No such option"})
+    client.ask("OPTS UTF8 ON", 200)
+    client.ask("OPTS MLST size;", 501)
+    assert_still_in_step(client)
+
+
+# ------------------------------------------------------------------------------------------------- HOST
+
+
+def test_host_says_where_the_logon_goes_and_only_before_it(pair):
+    extra = 'route { hosts = { "nowhere.test" }  reject = yes }\nroute { hosts = { "*.test" }  pool = main }\n'
+    _, _, client = pair(logon=False, extra=extra + 'route { sources = "0.0.0.0/0"  hosts = { "b" }  reject = yes }\n')
+    client.ask("HOST", 501)
+    client.ask("HOST a.test", 220)
+    client.ask("HOST [127.0.0.1]", 220)
+    client.ask("HOST b.test", 220)  # the last one counts
+    client.ask("USER u", 331)
+    client.ask("HOST a.test", 503)
+    client.ask("PASS p", 230)
+    client.ask("HOST a.test", 503)
+    assert_still_in_step(client)
+
+
+# ------------------------------------------------------------------------------------------------ logon
+
+
+@pytest.mark.parametrize("user, password, accounts", [
+    ("232 On, by what you have shown", None, False),
+    ("230 On, no password", None, False),
+    ("332 Account?", None, True),
+    ("331 Password?", "332 Account?", True),
+    ("331 Password?", "202 Superfluous", False),
+])  # fmt: skip
+def test_logons_of_every_shape(user, password, accounts, pair):
+    table = {"USER": user, "PASS": password or "503 What for?", "ACCT": "230 On"}
+    _, front, client = pair(table, logon=False)
+    reply = client.ask("USER u")
+    assert reply.raw == user.encode() + b"\r\n"
+    if reply.code == 331:
+        reply = client.ask("PASS p")
+        assert reply.raw == password.encode() + b"\r\n"
+    if accounts:
+        client.ask("ACCT a", 230)
+    assert_still_in_step(client)
+    assert front.stats()["logons"] == 1
+
+
+# ------------------------------------------------------------------------------ in the middle of a transfer
+
+
+def waits_for_abor(first):
+    """RETR: says `first` (or nothing), makes no data connection, and ends when ABOR comes."""
+
+    def act(session, _):
+        if first:
+            session.say(first)
+        eventually(lambda: session.command_waiting() == b"ABOR")
+        session.next_command()
+        session.say("426 Aborted")
+        session.say("226 ABOR done")
+
+    return act
+
+
+@pytest.mark.parametrize("way", ["EPSV", "PORT"])
+@pytest.mark.parametrize("first", [None, "150 Here it comes"])
+def test_abor_before_any_data_connection(first, way, pair):
+    """With the 150 or before it, the client's data connection being there or not."""
+    server, _, client = pair({"RETR": [waits_for_abor(first), lambda s, a: s.server.on_retr(s, a)]})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        if way == "EPSV":
+            client.passive_port()
+        else:
+            port = listener.getsockname()[1]
+            client.ask(f"PORT 127,0,0,1,{port // 256},{port % 256}", 200)
+        client.say("RETR good")
+        server.wait_verb("RETR")
+        if first:
+            client.expect(150)
+        client.say("ABOR")
+        client.expect(426)
+        client.expect(226)
+    assert_still_in_step(client)
+
+
+def test_abor_behind_the_last_byte_and_before_the_226(pair):
+    """All has come; the server still thinks. It sees the ABOR when it is done: 226, and 226 or 225 for the ABOR."""
+
+    def late(session, _):
+        session.say("150 Here it comes")
+        with session.open_data() as data:
+            data.sendall(CONTENT)
+        eventually(lambda: session.command_waiting() == b"ABOR")
+        session.say("226 Sent")
+
+    server, _, client = pair({"RETR": [late, lambda s, a: s.server.on_retr(s, a)], "ABOR": "225 Nothing to abort"})
+    with client.open_data() as data:
+        client.ask("RETR good", 150)
+        received = 0
+        while received < len(CONTENT):
+            received += len(data.recv(1 << 16))
+        client.say("ABOR")
+        assert client.reply().code in (226, 426)
+        client.expect(225, 226)
+    assert server.verbs().count("ABOR") == 1
+    assert_still_in_step(client)
+
+
+def test_abor_twice_is_one_abor_for_the_server(pair):
+    server, _, client = pair({"RETR": [waits_for_abor("150 Wait"), lambda s, a: s.server.on_retr(s, a)]})
+    client.passive_port()
+    client.ask("RETR good", 150)
+    client.send(b"ABOR\r\nABOR\r\n")
+    client.expect(426)
+    client.expect(226)
+    # the second one may have come when nothing ran any more: then it has an answer of its own
+    client.say("PWD")
+    while client.expect(225, 226, 257).code != 257:
+        pass
+    assert_still_in_step(client)
+    assert server.last().verbs().count("ABOR") in (1, 2)
+
+
+def slow_server(session, _):
+    session.say("150 Here it comes")
+    with session.open_data() as data:
+        for start in range(0, len(CONTENT), 5000):
+            data.sendall(CONTENT[start : start + 5000])
+            select.select([], [], [], 0.005)
+    session.say("226 Sent")
+
+
+def test_both_sides_slow(pair):
+    _, _, client = pair({"RETR": slow_server})
+    got = bytearray()
+    with client.open_data() as data:
+        client.ask("RETR good", 150)
+        while chunk := data.recv(3000):
+            got += chunk
+            select.select([], [], [], 0.002)
+    client.expect(226)
+    assert got == CONTENT
+
+
+@pytest.mark.parametrize("command, code", [("NOOP", 200), ("PWD", 257), ("EPSV", 229), ("FROB", 500), ("STAT good", 213)])
+def test_commands_in_a_transfer_wait_for_its_end(command, code, pair):
+    server, _, client = pair()
+    with client.open_data() as data:
+        client.say("RETR good")
+        client.say(command)
+        client.expect(150)
+        assert drain(data) == (CONTENT, FIN)
+        client.expect(226)
+        client.expect(code)
+    verbs = server.verbs()
+    assert command.split()[0] not in verbs[: verbs.index("RETR")] or command == "EPSV"
+    assert_still_in_step(client)
+
+
+def test_client_that_shuts_its_sending_side_of_the_data_connection_still_gets_all(pair):
+    _, _, client = pair()
+    with client.open_data() as data:
+        data.shutdown(socket.SHUT_WR)
+        client.ask("RETR good", 150)
+        assert drain(data) == (CONTENT, FIN)
+    client.expect(226)
+    assert_still_in_step(client)
+
+
+def test_client_that_shuts_its_sending_side_of_the_control_connection_gets_what_it_asked_for(pair):
+    """printf 'USER …' | nc: the last answers are still read."""
+    server, _, client = pair()
+    client.send(b"PWD\r\nNOOP\r\nQUIT\r\n")
+    client.half_close()
+    for code in (257, 200, 221):
+        client.expect(code)
+    assert client.wait_end() == FIN
+    server.wait_gone()
+
+
+def test_pasv_again_while_the_first_ones_connection_waits(pair):
+    """The port of the first is closed; who has connected to it gets nothing."""
+    _, _, client = pair()
+    with client.open_data() as first:
+        with client.open_data() as second:
+            client.ask("RETR good", 150)
+            assert drain(second) == (CONTENT, FIN)
+        client.expect(226)
+        assert drain(first)[0] == b""
+    assert_still_in_step(client)
+
+
+@pytest.mark.parametrize("text", ["227 (::ffff:127.0.0.1,4,1)", "227 (|||4000|)", "227 (65535,0,0,1,4,1)"])
+def test_answers_to_pasv_that_name_no_ipv4_address_are_425(text, pair):
+    _, _, client = pair({"PASV": [text, lambda s, a: s.server.on_pasv(s, a)]}, server={"data": "pasv"})
+    client.ask("PASV", 425)
+    client.ask("RETR good", 425)
+    assert_still_in_step(client)
+
+
+def test_server_that_says_nothing_of_the_abor_is_given_up(pair):
+    """The client hears how its transfer ended, and that the session has."""
+
+    def deaf(session, _):
+        session.say("150 Here it comes")
+        session.data = session.open_data()
+
+    server, front, client = pair({"RETR": deaf, "ABOR": hang}, policy={"final_reply_timeout": "500ms"})
+    with client.open_data() as data:
+        client.ask("RETR good", 150)
+        client.say("ABOR")
+        assert drain(data)[0] == b""
+        client.expect(426)
+        client.expect(421)
+        assert client.wait_end() == FIN
+    server.wait_gone()
+    assert front.wait_event("session_end")["reason"] == "final_reply_timeout"
+
+
+def test_reply_with_a_nul_or_a_carriage_return_in_it_is_none(pair):
+    """No CR NUL of RFC 2640 belongs there: a client that reads C strings would see another reply than one that does not."""
+    for bad in (b"250 a\0b\r\n", b"250 a\rb\r\n"):
+        _, front, client = pair({"CWD": say(bad)})
+        reply = client.ask("CWD a")
+        if reply.code == 421:
+            assert front.wait_event("session_end")["reason"] == "bad_reply"
+        else:
+            assert reply.raw == bad, "as it was said, not cut"
+            client.ask("PWD", 257)
