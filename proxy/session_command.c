@@ -275,6 +275,7 @@ static bool is_stream_mode(struct span mode)
 
 static void forward(struct session *s, const struct command *command, struct span line)
 {
+	transfer_dial_server(s);
 	s->utf8_asked = command->verb == VERB_OPTS && span_starts_nocase(command->argument, "UTF8");
 	session_to_server(s, command->verb == VERB_QUIT ? PURPOSE_QUIT : PURPOSE_COMMAND, command->verb,
 			  line);
