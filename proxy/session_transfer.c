@@ -484,6 +484,21 @@ static bool keep_final(struct session *s, const struct reply *reply)
 	return true;
 }
 
+/*
+ * A port that a 229 named and that nobody can connect to: firewalls that open the
+ * ports of a 227 may know nothing of a 229. The next time PASV is tried.
+ */
+static void learn_from(struct session *s)
+{
+	const struct transfer *t = s->transfer;
+	const struct data_side *server = &t->data->sides[SIDE_SERVER];
+	bool refused = server->state == DATA_FAILED && !server->tls_failed && t->server_code == 425;
+
+	if (t->server_verb == VERB_EPSV && (refused || t->data_end == DATA_SERVER_NO_SHOW) &&
+	    s->slot.held && s->server_config->data == DATA_AUTO && s->info.server.family == AF_INET)
+		pool_ledger_learn(s->pool->ledger, &s->slot, LESSON_NO_EPSV);
+}
+
 /* Gives the client its final reply, once. */
 static void answer(struct session *s)
 {
@@ -499,6 +514,7 @@ static void answer(struct session *s)
 	if (t->answered)
 		return;
 	t->answered = true;
+	learn_from(s);
 	if (t->direction == TRANSFER_DOWN) {
 		if (reply.ok)
 			data_close(t->data, SIDE_CLIENT);
