@@ -225,6 +225,24 @@ static bool can_break(enum verb verb)
 	       answer == ANSWER_UNKNOWN;
 }
 
+/*
+ * A 2yz or 3yz that no verb has at all ("314 not today") is no late answer to
+ * another one: it is what this server has to say to this one.
+ */
+static bool is_nobodys(int code)
+{
+	static const struct code_range somebodys[] = {
+		{ 200, 200 }, { 202, 202 }, { 211, 215 }, { 220, 221 },
+		{ 225, 235 }, { 250, 257 }, { 331, 336 }, { 350, 350 },
+	};
+
+	for (size_t i = 0; i < SP_ARRAY_LEN(somebodys); i++) {
+		if (code >= somebodys[i].first && code <= somebodys[i].last)
+			return false;
+	}
+	return code >= 200 && code < 400;
+}
+
 bool verb_reply_fits(enum verb verb, int code)
 {
 	const struct code_range *row;
@@ -239,5 +257,5 @@ bool verb_reply_fits(enum verb verb, int code)
 		if (code >= row[i].first && code <= row[i].last)
 			return true;
 	}
-	return false;
+	return is_nobodys(code);
 }

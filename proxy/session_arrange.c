@@ -12,7 +12,10 @@
 #include "sallyport/ftp_address.h"
 #include "session_private.h"
 
-/* Ways to arrange the server's side, in the order in which `auto` tries them. */
+/*
+ * Ways to arrange the server's side, in the order in which `auto` tries them;
+ * but PASV is first for a client that says PASV or PORT itself.
+ */
 enum method { METHOD_EPSV, METHOD_PASV, METHOD_EPRT, METHOD_PORT, METHOD_COUNT };
 
 #define METHOD_BIT(m) (1u << (m))
@@ -190,13 +193,28 @@ static bool offer_port(struct session *s, enum method method)
 	return true;
 }
 
+/*
+ * What the client says is what it would have said to the server; one of its age
+ * may know EPSV so little that it does not even answer it. METHOD_COUNT: none is left.
+ */
+static enum method next_method(const struct transfer *t)
+{
+	enum method m = METHOD_EPSV;
+
+	if ((t->client_verb == VERB_PASV || t->client_verb == VERB_PORT) &&
+	    (t->methods_left & METHOD_BIT(METHOD_PASV)))
+		return METHOD_PASV;
+	while (m < METHOD_COUNT && !(t->methods_left & METHOD_BIT(m)))
+		m++;
+	return m;
+}
+
 static void try_next_method(struct session *s)
 {
 	struct transfer *t = s->transfer;
+	enum method m;
 
-	for (unsigned m = 0; m < METHOD_COUNT; m++) {
-		if (!(t->methods_left & METHOD_BIT(m)))
-			continue;
+	while ((m = next_method(t)) != METHOD_COUNT) {
 		t->methods_left &= ~METHOD_BIT(m);
 		t->server_verb = method_verbs[m];
 		if (m == METHOD_EPSV || m == METHOD_PASV) {
@@ -204,7 +222,7 @@ static void try_next_method(struct session *s)
 					  span_of(m == METHOD_EPSV ? "EPSV" : "PASV"));
 			return;
 		}
-		if (offer_port(s, (enum method)m))
+		if (offer_port(s, m))
 			return;
 	}
 	/* What it refused it may take next time: a lesson must not outlive its use. */

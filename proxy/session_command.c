@@ -266,6 +266,7 @@ static bool is_stream_mode(struct span mode)
 
 static void forward(struct session *s, const struct command *command, struct span line)
 {
+	transfer_dial_server(s);
 	s->utf8_asked = command->verb == VERB_OPTS && span_starts_nocase(command->argument, "UTF8");
 	session_to_server(s, command->verb == VERB_QUIT ? PURPOSE_QUIT : PURPOSE_COMMAND, command->verb,
 			  line);
@@ -399,11 +400,21 @@ bool command_inflight(struct session *s, struct span line)
 	return true;
 }
 
+/*
+ * Some servers give a size in a 250, which otherwise is the answer to CWD and
+ * the like; but a number is nothing that these say.
+ */
+static bool is_size(enum verb verb, const struct reply *reply)
+{
+	return verb == VERB_SIZE && reply->code == 250 && reply->text.n > 0 && reply->text.p[0] >= '0' &&
+	       reply->text.p[0] <= '9';
+}
+
 void command_on_reply(struct session *s, const struct reply *reply)
 {
 	enum verb verb = s->verb;
 
-	if (!verb_reply_fits(verb, reply->code)) {
+	if (!verb_reply_fits(verb, reply->code) && !is_size(verb, reply)) {
 		if (s->late_abor && (reply->code == 225 || reply->code == 226)) {
 			s->late_abor = false;
 			return;

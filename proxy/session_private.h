@@ -93,7 +93,7 @@ struct transfer {
 	struct data *data;
 	enum verb client_verb; /* how the client's side is made */
 	enum verb server_verb; /* how the server's side is (being) made */
-	unsigned methods_left; /* bits by enum method (session_transfer.c) */
+	unsigned methods_left; /* bits by enum method (session_arrange.c) */
 	struct netaddr client_target; /* PORT, EPRT */
 	struct resolver_query *lookup; /* of the address that PASV is answered with */
 	bool prepared;	       /* both sides are arranged: a transfer command may come */
@@ -386,6 +386,8 @@ void transfer_refuse(struct session *s, int code, const char *text);
 bool transfer_new(struct session *s);
 /* Forgets the transfer; its connections are broken unless they were closed before. */
 void transfer_discard(struct session *s);
+/* Dials the server's data port now, if one is arranged and has not been dialled yet. */
+void transfer_dial_server(struct session *s);
 void transfer_start(struct session *s, const struct command *command, struct span line);
 void transfer_on_reply(struct session *s, const struct reply *reply);
 void transfer_abor(struct session *s);

@@ -8,7 +8,10 @@
  *    client's side; then the client gets its answer.
  * 2. RETR: the command goes to the server and, at the same moment, its data
  *    port is dialled; the client's data connection is accepted or dialled. When
- *    both are open the relay runs, whether or not the 150 has come.
+ *    both are open the relay runs, whether or not the 150 has come. The server's
+ *    port is dialled earlier if the client connects earlier, or says something
+ *    else first (REST): there are servers that wait for their data connection
+ *    and do nothing else until it is there.
  * 3. The end: transfer_check() waits until the data have ended *and* the server
  *    has given its final reply, or until one of them makes the other pointless;
  *    then policy/transfer.c says what the client is told.
@@ -178,6 +181,51 @@ static void run_relay(struct session *s)
 		data_relay(t->data, t->direction);
 }
 
+/* In active mode the client is dialled when the server has said that there is something to move. */
+static void dial_client(struct session *s)
+{
+	struct transfer *t = s->transfer;
+	struct data_source source = { .address = *session_local(s) };
+
+	if (t->data->sides[SIDE_CLIENT].state != DATA_ARRANGED)
+		return;
+	if (source.address.family == t->client_target.family)
+		netaddr_set_port(&source.address, (uint16_t)s->listener->active_source_port);
+	else
+		source.address = (struct netaddr){ .family = AF_UNSPEC };
+	s->facts.data_dialled_ms = s->loop->now_ms;
+	data_dial(t->data, SIDE_CLIENT, &source);
+}
+
+static bool dials_server(const struct transfer *t)
+{
+	return t->server_verb == VERB_EPSV || t->server_verb == VERB_PASV;
+}
+
+void transfer_dial_server(struct session *s)
+{
+	struct transfer *t = s->transfer;
+
+	if (t != NULL && t->prepared && t->data->sides[SIDE_SERVER].state == DATA_ARRANGED) {
+		const struct data_source source = session_source(s);
+
+		data_dial(t->data, SIDE_SERVER, &source);
+	}
+}
+
+/* One that was dialled before its time and failed gets the chance that it is used to. */
+static void redial_server(struct session *s)
+{
+	struct data_side *side = &s->transfer->data->sides[SIDE_SERVER];
+
+	if (dials_server(s->transfer) && (side->state == DATA_FAILED || side->state == DATA_CLOSED)) {
+		const struct netaddr target = side->target;
+
+		data_arrange(s->transfer->data, SIDE_SERVER, &target);
+	}
+	transfer_dial_server(s);
+}
+
 void transfer_start(struct session *s, const struct command *command, struct span line)
 {
 	struct transfer *t = s->transfer;
@@ -201,28 +249,10 @@ void transfer_start(struct session *s, const struct command *command, struct spa
 	s->facts.data_offered_ms = s->loop->now_ms;
 	s->facts.data_dialled_ms = s->loop->now_ms;
 	session_activity(s);
-	if (t->data->sides[SIDE_SERVER].state == DATA_ARRANGED) {
-		const struct data_source source = session_source(s);
-
-		data_dial(t->data, SIDE_SERVER, &source);
-	}
+	redial_server(s);
+	if (t->data->sides[SIDE_SERVER].state == DATA_OPEN)
+		dial_client(s);
 	run_relay(s);
-}
-
-/* In active mode the client is dialled when the server has said that there is something to move. */
-static void dial_client(struct session *s)
-{
-	struct transfer *t = s->transfer;
-	struct data_source source = { .address = *session_local(s) };
-
-	if (t->data->sides[SIDE_CLIENT].state != DATA_ARRANGED)
-		return;
-	if (source.address.family == t->client_target.family)
-		netaddr_set_port(&source.address, (uint16_t)s->listener->active_source_port);
-	else
-		source.address = (struct netaddr){ .family = AF_UNSPEC };
-	s->facts.data_dialled_ms = s->loop->now_ms;
-	data_dial(t->data, SIDE_CLIENT, &source);
 }
 
 /* No more data will move, and why. The sides that must learn of it are broken. */
@@ -297,11 +327,22 @@ static bool introduce(struct session *s, enum side side)
 {
 	struct transfer *t = s->transfer;
 	struct stream *stream = &t->data->sides[SIDE_SERVER].stream;
-	bool dialled = t->server_verb == VERB_EPSV || t->server_verb == VERB_PASV;
 
-	if (side != SIDE_SERVER || !s->server_config->proxy_protocol_data || !dialled || stream_is_tls(stream))
+	if (side != SIDE_SERVER || !s->server_config->proxy_protocol_data || !dials_server(t) ||
+	    stream_is_tls(stream))
 		return true;
 	return session_send_header(s, stream);
+}
+
+/* The transfer command has not come yet; whatever fails now is seen when it does. */
+static void on_side_early(struct session *s, enum side side, int error)
+{
+	if (error != 0)
+		return;
+	if (side == SIDE_CLIENT)
+		transfer_dial_server(s);
+	else if (!introduce(s, side))
+		data_abort(s->transfer->data, SIDE_SERVER);
 }
 
 static void on_side(void *owner, enum side side, int error)
@@ -309,7 +350,9 @@ static void on_side(void *owner, enum side side, int error)
 	struct session *s = owner;
 	struct transfer *t = s->transfer;
 
-	if (t->running && !t->ended) {
+	if (!t->running) {
+		on_side_early(s, side, error);
+	} else if (!t->ended) {
 		if (error == 0 && !introduce(s, side)) {
 			data_ended(s, DATA_SERVER_NO_SHOW);
 			transfer_check(s);
@@ -442,6 +485,21 @@ static bool keep_final(struct session *s, const struct reply *reply)
 	return true;
 }
 
+/*
+ * A port that a 229 named and that nobody can connect to: firewalls that open the
+ * ports of a 227 may know nothing of a 229. The next time PASV is tried.
+ */
+static void learn_from(struct session *s)
+{
+	const struct transfer *t = s->transfer;
+	const struct data_side *server = &t->data->sides[SIDE_SERVER];
+	bool refused = server->state == DATA_FAILED && !server->tls_failed && t->server_code == 425;
+
+	if (t->server_verb == VERB_EPSV && (refused || t->data_end == DATA_SERVER_NO_SHOW) &&
+	    s->slot.held && s->server_config->data == DATA_AUTO && s->info.server.family == AF_INET)
+		pool_ledger_learn(s->pool->ledger, &s->slot, LESSON_NO_EPSV);
+}
+
 /* Gives the client its final reply, once. */
 static void answer(struct session *s)
 {
@@ -457,6 +515,7 @@ static void answer(struct session *s)
 	if (t->answered)
 		return;
 	t->answered = true;
+	learn_from(s);
 	if (t->direction == TRANSFER_DOWN) {
 		if (reply.ok)
 			data_close(t->data, SIDE_CLIENT);

@@ -32,7 +32,7 @@
 #include "sallyport/base.h"
 #include "sallyport/span.h"
 
-#define REPLY_LINE_MAX	(16 * 1024) /* bytes of one line without its end */
+#define REPLY_LINE_MAX	(64 * 1024) /* bytes of one line without its end */
 #define REPLY_BYTES_MAX (1024 * 1024) /* of one reply, with its CRLFs */
 
 enum reply_result {

@@ -84,7 +84,8 @@ struct command command_parse(struct span line);
  * generously read: this is the net that finds a server that is one reply behind
  * (a 226 to PWD, a 227 to RETR, a second final reply), not a check of style.
  * 4yz and 5yz always fit, except that a 426 needs a transfer or a verb that may
- * break one off or read a file (ABOR, QUIT, REIN, SITE, digests). 120 fits
+ * break one off or read a file (ABOR, QUIT, REIN, SITE, digests); so does a
+ * 2yz or 3yz that no verb has, for it is nobody else's answer. 120 fits
  * nothing but REIN; 1yz only transfers; 6yz (RFC 2228) nothing, for no server is
  * ever spoken to in protected replies.
  */

@@ -235,6 +235,24 @@ def test_surplus_reply_ends_the_session_so_that_nobody_gets_anothers_answer(pair
     front.wait_event("desync")
 
 
+def test_size_in_a_250_is_a_size_and_not_another_commands_answer(pair):
+    _, front = pair({"SIZE": ["250 1000", "250 Now in x"]})
+    with client_of(front) as client:
+        client.logon()
+        assert client.ask("SIZE f").raw == b"250 1000\r\n"
+        client.ask("PWD", 257)
+        client.ask("SIZE f", 421)
+
+
+def test_reply_of_one_very_long_line_passes(pair):
+    line = b"250 " + b"A" * 60_000 + b"\r\n"
+    _, front = pair({"CWD": line})
+    with client_of(front) as client:
+        client.logon()
+        assert client.ask("CWD a").raw == line
+        client.ask("PWD", 257)
+
+
 def test_preliminary_reply_where_none_belongs_does_not_put_replies_out_of_step(pair):
     _, front = pair({"CWD": [b"150 hm\r\n250 done\r\n", "250 second"]})
     with client_of(front) as client:

@@ -136,6 +136,91 @@ def test_real_servers_in_any_mode_with_any_client(mode, server, sallyport):
         shutil.rmtree(path, ignore_errors=True)
 
 
+def waits_for_its_connection(verb):
+    """PASV: this server reads no command until its data connection is there."""
+
+    def act(session, argument):
+        getattr(session.server, f"on_{verb.lower()}")(session, argument)
+        connection = type(session).open_data(session)
+        session.open_data = lambda: connection
+
+    return act
+
+
+@pytest.mark.parametrize("way", ["PASV", "EPSV", "PORT", "EPRT"])
+def test_server_that_waits_for_its_data_connection_hears_what_the_client_says_meanwhile(way, pair):
+    table = {verb: waits_for_its_connection(verb) for verb in ("PASV", "EPSV")}
+    server, _, client = pair(table)
+    whole = server.files[b"good"]
+    for offset in (10, 20):
+        with arranged(client, way) as data:
+            client.ask("TYPE I", 200)
+            client.ask(f"REST {offset}", 350)
+            client.ask("RETR good", 150)
+            with data() as connection:
+                assert drain(connection) == (whole[offset:], FIN)
+        client.expect(226)
+    upload(client, way, "STOR up", CONTENT)
+    assert server.files[b"up"] == CONTENT
+
+
+def test_server_that_waits_for_its_data_connection_and_a_client_that_comes_late(pair):
+    server, _, client = pair({"PASV": waits_for_its_connection("PASV")})
+    address = client.passive_port("PASV")
+    client.ask("REST 7", 350)
+    with socket.create_connection(address, client.timeout) as data:
+        client.ask("RETR good", 150)
+        assert drain(data) == (server.files[b"good"][7:], FIN)
+    client.expect(226)
+
+
+def test_server_that_breaks_a_connection_that_came_early_is_seen_at_the_transfer(pair):
+    def breaks(session, argument):
+        session.server.on_pasv(session, argument)
+        reset(session.open_data())
+
+    server, _, client = pair({
+        "PASV": [breaks, lambda s, a: s.server.on_pasv(s, a)],
+        "RETR": ["425 No data connection", lambda s, a: s.server.on_retr(s, a)],
+    })  # fmt: skip
+    with arranged(client, "PASV") as data:
+        client.ask("NOOP", 200)
+        client.ask("RETR good", 425)
+        assert drain(data())[0] == b""
+    assert_still_in_step(server, client, "PASV")
+
+
+@pytest.mark.parametrize("way, first", [("PASV", "PASV"), ("PORT", "PASV"), ("EPSV", "EPSV"), ("EPRT", "EPSV")])
+def test_server_is_asked_as_the_client_asks(way, first, pair):
+    server, _, client = pair()
+    assert download(client, way, "RETR good") == server.files[b"good"]
+    assert {"PASV", "EPSV", "PORT", "EPRT"} & set(server.verbs()) == {first}
+
+
+def test_port_of_a_229_that_nobody_can_reach_is_not_asked_for_again(pair):
+    closed = free_port(V4)
+    server, front, client = pair({
+        "EPSV": f"229 Here (|||{closed}|)",
+        "RETR": ["425 Nobody came", lambda s, a: s.server.on_retr(s, a)],
+    })  # fmt: skip
+    with arranged(client, "EPSV"):
+        client.ask("RETR good", 425)
+    for _ in range(2):
+        assert download(client, "EPSV", "RETR good") == server.files[b"good"]
+    assert (server.verbs().count("EPSV"), server.verbs().count("PASV")) == (1, 2)
+
+
+def test_codes_that_nobody_knows_are_the_answers_of_a_strange_server(pair):
+    server, _, client = pair({
+        "PWD": ["314 Not today", lambda s, a: s.server.on_pwd(s, a)],
+        "EPSV": "314 Not today",
+        "RETR": ["314 Not today", lambda s, a: s.server.on_retr(s, a)],
+    })  # fmt: skip
+    assert client.ask("PWD").raw == b"314 Not today\r\n"
+    with arranged(client, "EPSV"):
+        client.ask("RETR good", 425)
+    assert_still_in_step(server, client)
+
 @pytest.mark.parametrize("host", [V4, V6])
 def test_server_is_used_in_the_clients_own_mode(host, sallyport):
     """`data = client`: PASV and PORT cannot be said to an IPv6 server; it gets EPSV and EPRT for them."""

@@ -234,6 +234,8 @@ static const struct {
 	{ "XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512 MD5 MMD5", "213 250 251 450 500 550" },
 	{ "COMB", "250 500 550" },
 	{ "LPSV", "228 500 421" },
+	/* What nobody says is nobody else's answer. */
+	{ "PWD CWD TYPE PASV EPSV PORT RETR STOR SIZE", "201 299 300 314 399" },
 };
 // clang-format on
 
