@@ -85,6 +85,8 @@ def test_each_kind_of_check_sees_what_the_ones_before_it_cannot(sallyport, fault
         down = wait_state(front, "down", 1)
         assert down["reason"].startswith(f"check {seeing} failed at ") and text in down["reason"], down
         front.wait_event("server_down", pool="main", server_name="s1", text=down["reason"])
+        stats = front.stats()
+        assert (stats["servers"]["up"], stats["servers"]["down"]) == (1, 1) and stats["server_checks_failed"] >= 2
         wait_checks(front, 2, 0)
         assert row(front, 0)["state"] == "up" and row(front, 0)["checks_failed"] == 0
 
