@@ -14,6 +14,7 @@
 #include "sallyport/ledger.h"
 #include "sallyport/mailbox.h"
 #include "sallyport/policy.h"
+#include "sallyport/pool_ledger.h"
 #include "sallyport/port_ledger.h"
 #include "sallyport/port_registry.h"
 #include "sallyport/reaper.h"
@@ -66,6 +67,14 @@ struct passive_ports_metric {
 /* Listeners that are shown one by one. */
 #define PASSIVE_METRICS_MAX 24
 
+/* The servers of all pools, as one. */
+struct server_metrics {
+	uint64_t in_state[SERVER_MAINTENANCE + 1]; /* by enum server_state */
+	uint64_t checks;
+	uint64_t checks_failed;
+	uint64_t warm;
+};
+
 struct metrics {
 	int64_t uptime_ms;
 	struct counter_sums sums;
@@ -83,6 +92,7 @@ struct metrics {
 	struct passive_ports_metric passive[PASSIVE_METRICS_MAX];
 	size_t passive_n;
 	struct port_registry_stats pooled; /* of all listeners together */
+	struct server_metrics servers;
 	size_t orphans;			  /* findings of the last audit */
 	uint64_t orphans_ever;
 	uint64_t audits;
@@ -110,7 +120,7 @@ struct metric_sample {
 };
 
 /* More than there are; see the assertion in metrics.c. */
-#define METRIC_SAMPLES_MAX 336
+#define METRIC_SAMPLES_MAX 352
 
 /*
  * All of it as a flat list, members of a family side by side. Texts are static

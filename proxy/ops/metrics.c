@@ -119,6 +119,24 @@ static void collect_passive(const struct ops_sources *sources, struct metrics *o
 	}
 }
 
+static void collect_servers(const struct config *config, struct server_metrics *out)
+{
+	for (size_t i = 0; i < config->pools_n; i++) {
+		struct pool_server_status status[POOL_SERVERS_MAX];
+		size_t n = config->pools[i].servers_n;
+
+		if (config->pools[i].ledger == NULL)
+			continue;
+		(void)pool_ledger_status(config->pools[i].ledger, status, POOL_SERVERS_MAX);
+		for (size_t j = 0; j < n; j++) { /* those that are gone come behind them */
+			out->in_state[status[j].state]++;
+			out->checks += status[j].checks;
+			out->checks_failed += status[j].checks_failed;
+			out->warm += status[j].warm;
+		}
+	}
+}
+
 void metrics_collect(const struct ops_sources *sources, struct metrics *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -128,8 +146,10 @@ void metrics_collect(const struct ops_sources *sources, struct metrics *out)
 		collect_sessions(sources->table, out);
 		metrics_locks(sources->table, &out->locks);
 	}
-	if (sources->config != NULL && *sources->config != NULL)
+	if (sources->config != NULL && *sources->config != NULL) {
 		collect_passive(sources, out);
+		collect_servers(*sources->config, &out->servers);
+	}
 	if (sources->registry != NULL)
 		port_registry_stats(sources->registry, &out->pooled);
 	if (sources->queue != NULL)
@@ -156,10 +176,11 @@ struct sample_list {
 };
 
 /* Families of one that are not in a table elsewhere. */
-#define SINGLE_FAMILIES 22
+#define SINGLE_FAMILIES 26
+#define SERVER_STATES	(SERVER_MAINTENANCE + 1)
 
 _Static_assert(COUNTER_COUNT + END_REASON_COUNT + CLOCK_COUNT + 2 * LEDGER_KINDS + PLACES +
-                       3 * SINKS_MAX + 5 * PASSIVE_METRICS_MAX + SINGLE_FAMILIES <=
+                       3 * SINKS_MAX + 5 * PASSIVE_METRICS_MAX + SERVER_STATES + SINGLE_FAMILIES <=
                    METRIC_SAMPLES_MAX,
                "METRIC_SAMPLES_MAX is too small");
 
@@ -272,6 +293,19 @@ static void add_passive(struct sample_list *list, const struct metrics *m)
 	    "most pooled ports that one client address had at once since the start", m->pooled.most);
 }
 
+static void add_servers(struct sample_list *list, const struct metrics *m)
+{
+	for (size_t i = 0; i < SERVER_STATES; i++)
+		add_member(list, METRIC_GAUGE, "servers", "servers of all pools, by state", "state",
+		           server_state_name((enum server_state)i), m->servers.in_state[i]);
+	add(list, METRIC_COUNTER, "server_checks", "health checks made of the servers there are",
+	    m->servers.checks);
+	add(list, METRIC_COUNTER, "server_checks_failed", "of these, checks that failed",
+	    m->servers.checks_failed);
+	add(list, METRIC_GAUGE, "warm_connections", "connections that are kept ready for logons",
+	    m->servers.warm);
+}
+
 static void add_machinery(struct sample_list *list, const struct metrics *m)
 {
 	add(list, METRIC_GAUGE, "mailbox_messages", "messages that wait for the workers",
@@ -308,6 +342,7 @@ size_t metrics_samples(const struct metrics *metrics, struct metric_sample out[M
 	add_counters(&list, metrics);
 	add_events(&list, metrics);
 	add_passive(&list, metrics);
+	add_servers(&list, metrics);
 	add_machinery(&list, metrics);
 	return list.n;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sallyport/fd_registry.h"
+#include "sallyport/logon_answer.h"
 #include "sallyport/proxy_protocol.h"
 #include "sallyport/tls.h"
 
@@ -236,23 +237,9 @@ static const char *words_of(struct probe *p, const struct reply *reply)
 	return to;
 }
 
-/* "530 Too many users", "maximum number of clients", "connection limit": no fault of the server's. */
-static bool sounds_full(struct span text)
-{
-	static const char *const signs[] = { "too many", "maximum", "limit" };
-
-	for (size_t i = 0; i < text.n; i++) {
-		for (size_t k = 0; k < SP_ARRAY_LEN(signs); k++) {
-			if (span_starts_nocase(span_from(text.p + i, text.n - i), signs[k]))
-				return true;
-		}
-	}
-	return false;
-}
-
 static void refused(struct probe *p, const struct reply *reply)
 {
-	bool full = reply->code == 421 || (reply->code == 530 && sounds_full(reply->text));
+	bool full = reply->code == 421 || logon_answer_of(reply->code, reply->raw) == LOGON_ANSWER_BUSY;
 
 	tell(p, full ? VERDICT_FULL : VERDICT_FAILED, words_of(p, reply));
 }

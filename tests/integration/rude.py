@@ -331,7 +331,8 @@ class RudeServer:
         return join_host_port(self.host, self.port)
 
     def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
         return self
 
     def __exit__(self, kind, *_):
@@ -344,6 +345,7 @@ class RudeServer:
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        self._acceptor.join(5)  # whoever came last is among the threads, and started
         for session in self.history:
             with contextlib.suppress(OSError):
                 session.sock.shutdown(socket.SHUT_RDWR)

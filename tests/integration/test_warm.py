@@ -145,7 +145,8 @@ def test_drained_server_and_one_that_left_the_file_keep_none(sallyport):
 
 def test_pool_that_left_the_file_keeps_none(sallyport):
     with RudeServer() as one, RudeServer() as two:
-        extra = f'pool other {{ server t {{ address = "{two.address}" warm = 2 }} }}\nroute {{ users = {{ "x" }} pool = other }}\n'
+        pool = f'pool other {{ server t {{ address = "{two.address}" warm = 2 }} }}\n'
+        extra = pool + 'route { users = { "x" } pool = other }\n'
         front = sallyport(one, extra=extra)
         eventually(lambda: two.sessions() == 2)
         front.configuration.extra = ""
