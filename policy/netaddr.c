@@ -148,15 +148,32 @@ static size_t write_number(char *to, uint32_t value)
 	return n;
 }
 
+/* In each event and each list: so without the formatted printing of inet_ntop(). */
+static size_t write_v4(uint32_t host, char to[NETADDR_TEXT_MAX])
+{
+	size_t n = 0;
+
+	for (unsigned shift = V4_BITS; shift > 0; shift -= 8) {
+		uint32_t byte = host >> (shift - 8) & 0xff;
+
+		if (byte >= 100)
+			to[n++] = (char)('0' + byte / 100);
+		if (byte >= 10)
+			to[n++] = (char)('0' + byte / 10 % 10);
+		to[n++] = (char)('0' + byte % 10);
+		to[n++] = '.';
+	}
+	to[--n] = '\0';
+	return n;
+}
+
 /* The host at `to`, with NUL; returns its length. NETADDR_TEXT_MAX leaves room for all of it. */
 static size_t write_host(const struct netaddr *a, char to[NETADDR_TEXT_MAX])
 {
 	size_t n;
 
-	if (a->family == AF_INET) {
-		inet_ntop(AF_INET, &a->in.sin_addr, to, NETADDR_TEXT_MAX);
-		return strlen(to);
-	}
+	if (a->family == AF_INET)
+		return write_v4(ntohl(a->in.sin_addr.s_addr), to);
 	if (a->family != AF_INET6) {
 		to[0] = '-';
 		to[1] = '\0';

@@ -19,7 +19,16 @@ void sp_assert_failed(const char *what, const char *file, int line)
 
 bool sp_copy(char *to, size_t size, const char *from)
 {
-	return span_copy(to, size, span_of(from));
+	size_t n = from != NULL ? strnlen(from, size) : 0;
+	bool fits = n < size;
+
+	SP_ASSERT(size > 0);
+	if (!fits)
+		n = size - 1;
+	if (n > 0)
+		memcpy(to, from, n);
+	to[n] = '\0';
+	return fits;
 }
 
 static unsigned char lower(char c)

@@ -245,19 +245,40 @@ static size_t written(int n)
 	return (size_t)n;
 }
 
+/* One of the six numbers at `to`; returns how many digits. */
+static size_t write_byte(char *to, uint32_t value)
+{
+	size_t n = 0;
+
+	if (value >= 100)
+		to[n++] = (char)('0' + value / 100);
+	if (value >= 10)
+		to[n++] = (char)('0' + value / 10 % 10);
+	to[n++] = (char)('0' + value % 10);
+	return n;
+}
+
+/* With each transfer: so without formatted printing. */
 size_t ftp_address_write_port(char to[FTP_ADDRESS_TEXT_MAX], const struct netaddr *a)
 {
 	uint32_t host;
-	unsigned port;
+	uint32_t port;
+	size_t n = 0;
 
 	to[0] = '\0';
 	if (a->family != AF_INET)
 		return 0;
 	host = ntohl(a->in.sin_addr.s_addr);
 	port = ntohs(a->in.sin_port);
-	return written(snprintf(to, FTP_ADDRESS_TEXT_MAX, "%u,%u,%u,%u,%u,%u", host >> 24,
-	                        host >> 16 & 255, host >> 8 & 255, host & 255, port >> 8,
-	                        port & 255));
+	for (unsigned shift = 32; shift > 0; shift -= 8) {
+		n += write_byte(to + n, host >> (shift - 8) & 255);
+		to[n++] = ',';
+	}
+	n += write_byte(to + n, port >> 8);
+	to[n++] = ',';
+	n += write_byte(to + n, port & 255);
+	to[n] = '\0';
+	return n;
 }
 
 size_t ftp_address_write_eprt(char to[FTP_ADDRESS_TEXT_MAX], const struct netaddr *a)

@@ -411,10 +411,24 @@ void line_fini(struct line_splitter *s)
 	*s = (struct line_splitter){ .strict_eol = strict_eol };
 }
 
+/* Nothing in the line is to be looked at more closely. */
+static bool is_plain(struct span line, bool escape_iac)
+{
+	return memchr(line.p, CR, line.n) == NULL && memchr(line.p, LF, line.n) == NULL &&
+	       memchr(line.p, NUL, line.n) == NULL &&
+	       (!escape_iac || memchr(line.p, IAC, line.n) == NULL);
+}
+
 size_t line_write(char *to, size_t size, struct span line, bool escape_iac)
 {
 	size_t n = 0;
 
+	if (line.n > 0 && line.n + 2 <= size && is_plain(line, escape_iac)) {
+		memcpy(to, line.p, line.n);
+		to[line.n] = CR;
+		to[line.n + 1] = LF;
+		return line.n + 2;
+	}
 	for (size_t i = 0; i < line.n; i++) {
 		unsigned char c = (unsigned char)line.p[i];
 

@@ -12,6 +12,7 @@ static const char HEX[] = "0123456789abcdef";
 
 /* How long our own static texts may be in a line; a bound, not a wish. */
 #define STATIC_TEXT_MAX 200
+#define EACH_BYTE UINT64_C(0x0101010101010101)
 
 struct json_out json_out_over(char *p, size_t size)
 {
@@ -58,12 +59,25 @@ void json_put_close(struct json_out *out, char bracket)
 	out->comma = true;
 }
 
+/* `,"key":` with one look at the room. */
 void json_put_key(struct json_out *out, const char *key)
 {
-	element(out);
-	put_char(out, '"');
-	json_put_raw(out, key);
-	put(out, "\":", 2);
+	size_t n = strlen(key);
+	char *to;
+
+	if (out->cut || n + 4 > out->size - out->n) {
+		out->cut = true;
+		return;
+	}
+	to = out->p + out->n;
+	if (out->comma)
+		*to++ = ',';
+	*to++ = '"';
+	memcpy(to, key, n);
+	to += n;
+	*to++ = '"';
+	*to++ = ':';
+	out->n = (size_t)(to - out->p);
 	out->comma = false;
 }
 
@@ -112,11 +126,30 @@ static bool is_unsafe(uint32_t code)
 	       (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
 }
 
+/* A high bit for each byte of `v` that is 0 (and perhaps for some that follow one). */
+static uint64_t zero_bytes(uint64_t v)
+{
+	return (v - EACH_BYTE) & ~v & EACH_BYTE << 7;
+}
+
+/* Whether all eight are what plain_run() looks for. */
+static bool are_plain(const char *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return ((v | ((v - EACH_BYTE * 0x20) & ~v)) & EACH_BYTE << 7) == 0 &&
+	       (zero_bytes(v ^ EACH_BYTE * '"') | zero_bytes(v ^ EACH_BYTE * '\\') |
+	        zero_bytes(v ^ EACH_BYTE * 0x7f)) == 0;
+}
+
 /* How many bytes from p on are printable ASCII but `"` and `\`: what needs no second look. */
 static size_t plain_run(const char *p, size_t n)
 {
 	size_t i = 0;
 
+	while (n - i >= 8 && are_plain(p + i))
+		i += 8;
 	while (i < n && (unsigned char)(p[i] - 0x20) < 0x5f && p[i] != '"' && p[i] != '\\')
 		i++;
 	return i;
@@ -164,6 +197,23 @@ void json_put_string(struct json_out *out, struct span s)
 		}
 	}
 	put_char(out, '"');
+}
+
+/* What is known to need no escapes. */
+static void put_quoted(struct json_out *out, struct span s)
+{
+	char *to;
+
+	element(out);
+	if (out->cut || s.n + 2 > out->size - out->n) {
+		out->cut = true;
+		return;
+	}
+	to = out->p + out->n;
+	to[0] = '"';
+	memcpy(to + 1, s.p, s.n);
+	to[s.n + 1] = '"';
+	out->n += s.n + 2;
 }
 
 void json_put_text(struct json_out *out, const char *s)
@@ -390,6 +440,17 @@ static void field_array(struct field_writer *w, const char *key, const char *s, 
 		field_span(w, key, span_from(s, n));
 }
 
+/* One of our own words or numbers in writing: printable ASCII without a blank, nothing to escape. */
+static void field_word(struct field_writer *w, const char *key, struct span s)
+{
+	field_key(w, key);
+	if (w->json)
+		put_quoted(w->out, s);
+	else
+		put(w->out, s.p, s.n);
+}
+
+/* A text that is in the program, such as how the data ended: perhaps with blanks. */
 static void field_static(struct field_writer *w, const char *key, const char *s)
 {
 	if (s != NULL)
@@ -410,7 +471,7 @@ static void field_address(struct field_writer *w, const char *key, const struct 
 	char text[NETADDR_TEXT_MAX];
 
 	if (a->family != AF_UNSPEC)
-		field_span(w, key, span_of(netaddr_format(a, text)));
+		field_word(w, key, span_of(netaddr_format(a, text)));
 }
 
 static void field_u64_if(struct field_writer *w, const char *key, uint64_t v, bool always)
@@ -427,7 +488,7 @@ static void event_fields(struct field_writer *w, const struct sp_event *e)
 
 	if (e->session.v != 0) {
 		session_id_format(e->session, id);
-		field_span(w, "session", span_from(id, 16));
+		field_word(w, "session", span_from(id, 16));
 	}
 	field_address(w, "client", &e->client);
 	field_array(w, "listener", e->listener, sizeof(e->listener));
@@ -436,14 +497,14 @@ static void event_fields(struct field_writer *w, const struct sp_event *e)
 	field_array(w, "server_name", e->server_name, sizeof(e->server_name));
 	field_address(w, "server", &e->server);
 	if (e->verb < VERB_UNKNOWN)
-		field_static(w, "verb", verb_row(e->verb)->name);
+		field_word(w, "verb", span_of(verb_row(e->verb)->name));
 	if (e->code > 0)
 		field_u64(w, "code", (uint64_t)e->code);
 	field_static(w, "outcome", e->outcome);
 	if (totals && e->reason < END_REASON_COUNT)
-		field_static(w, "reason", end_reason_row(e->reason)->name);
+		field_word(w, "reason", span_of(end_reason_row(e->reason)->name));
 	if (e->clock < CLOCK_COUNT)
-		field_static(w, "clock", clock_name(e->clock));
+		field_word(w, "clock", span_of(clock_name(e->clock)));
 	if (e->duration_ms >= 0)
 		field_u64(w, "duration_ms", (uint64_t)e->duration_ms);
 	field_u64_if(w, "bytes_up", e->bytes_up, moved);
@@ -467,9 +528,9 @@ size_t event_line_json(const struct sp_event *event, char *buf, size_t size)
 
 	time_format_utc(event->wall_ms, time);
 	json_put_open(&out, '{');
-	field_static(&w, "time", time);
-	field_static(&w, "event", event_name(event->kind));
-	field_static(&w, "level", event_level_name(event->level));
+	field_word(&w, "time", span_from(time, TIME_TEXT_MAX - 1));
+	field_word(&w, "event", span_of(event_name(event->kind)));
+	field_word(&w, "level", span_of(event_level_name(event->level)));
 	event_fields(&w, event);
 	field_array(&w, "text", event->text, sizeof(event->text));
 	json_put_close(&out, '}');
