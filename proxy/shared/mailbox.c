@@ -158,6 +158,9 @@ static size_t take_locked(struct mailbox *mailbox, struct message out[], size_t 
 		else
 			mailbox->ordinary--;
 	}
+	/* From the start again: a quiet worker's ring is a page or two, not all of it in turn. */
+	if (mailbox->ordinary + mailbox->reserved == 0)
+		mailbox->first = 0;
 	set_length(mailbox);
 	return got;
 }
