@@ -35,19 +35,42 @@ struct listeners {
 	struct listening v[];
 };
 
-int listener_open(const struct netaddr *address, bool share)
+/* A socket for the address, not bound yet; a descriptor or -errno. */
+static int make_socket(const struct netaddr *address)
 {
 	int on = 1;
-	int error;
 	int fd = socket(address->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (share)
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (address->family == AF_INET6)
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	return fd;
+}
+
+int listener_probe(const struct netaddr *address)
+{
+	int fd = make_socket(address);
+	int error = 0;
+
+	if (fd < 0)
+		return fd;
+	if (bind(fd, &address->sa, netaddr_len(address)) != 0)
+		error = -errno;
+	close(fd);
+	return error;
+}
+
+int listener_open(const struct netaddr *address)
+{
+	int on = 1;
+	int error;
+	int fd = make_socket(address);
+
+	if (fd < 0)
+		return fd;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	/* What is set here is inherited by what is accepted: no system calls per client. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)connect_set_keepalive(fd);

@@ -232,22 +232,17 @@ static void close_all(const int fds[], size_t n)
 	}
 }
 
-static bool open_one(const struct listener_config *listener, const struct netaddr *address, bool probe, int *fd,
-		     char error[RUNTIME_ERROR_MAX])
+static void cannot_listen(const struct listener_config *listener, const struct netaddr *address, int why,
+			  char error[RUNTIME_ERROR_MAX])
 {
 	char text[NETADDR_TEXT_MAX];
 
-	/* With SO_REUSEPORT a port that another process listens on could be shared without notice. */
-	*fd = listener_open(address, !probe);
-	if (*fd >= 0)
-		return true;
 	snprintf(error, RUNTIME_ERROR_MAX, "listener %s: cannot listen on %s: %s", listener->name,
-		 netaddr_format(address, text), strerror(-*fd));
-	return false;
+		 netaddr_format(address, text), strerror(-why));
 }
 
 /* One socket for each bind, -1 where `old` has the address already. */
-static bool open_binds(const struct config *config, const struct config *old, bool probe, int fds[],
+static bool open_binds(const struct config *config, const struct config *old, int fds[],
 		       char error[RUNTIME_ERROR_MAX])
 {
 	size_t at = 0;
@@ -256,13 +251,18 @@ static bool open_binds(const struct config *config, const struct config *old, bo
 		const struct listener_config *listener = &config->listeners[i];
 
 		for (size_t j = 0; j < listener->binds_n; j++, at++) {
+			int fd = -1;
+
 			fds[at] = -1;
 			if (old != NULL && config_binds(old, &listener->binds[j]))
 				continue;
-			if (!open_one(listener, &listener->binds[j], probe, &fds[at], error)) {
+			fd = listener_open(&listener->binds[j]);
+			if (fd < 0) {
+				cannot_listen(listener, &listener->binds[j], fd, error);
 				close_all(fds, at);
 				return false;
 			}
+			fds[at] = fd;
 		}
 	}
 	return true;
@@ -271,19 +271,20 @@ static bool open_binds(const struct config *config, const struct config *old, bo
 /* Finds out whether all addresses are free before any is opened for sharing. */
 static bool probe_binds(const struct config *config, const struct config *old, char error[RUNTIME_ERROR_MAX])
 {
-	size_t n = count_binds(config);
-	int *fds = calloc(n, sizeof(int));
+	for (size_t i = 0; i < config->listeners_n; i++) {
+		const struct listener_config *listener = &config->listeners[i];
 
-	if (fds == NULL) {
-		set_error(error, "out of memory", "");
-		return false;
+		for (size_t j = 0; j < listener->binds_n; j++) {
+			int result = old != NULL && config_binds(old, &listener->binds[j])
+					     ? 0
+					     : listener_probe(&listener->binds[j]);
+
+			if (result == 0)
+				continue;
+			cannot_listen(listener, &listener->binds[j], result, error);
+			return false;
+		}
 	}
-	if (!open_binds(config, old, true, fds, error)) {
-		free(fds);
-		return false;
-	}
-	close_all(fds, n);
-	free(fds);
 	return true;
 }
 
@@ -354,7 +355,7 @@ static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 		return false;
 	}
 	for (size_t i = 0; i < rt->workers_n; i++) {
-		if (!open_binds(rt->config, NULL, false, fds, error)) {
+		if (!open_binds(rt->config, NULL, fds, error)) {
 			free(fds);
 			return false;
 		}
@@ -527,7 +528,7 @@ static struct worker_update *make_update(const struct runtime *rt, struct config
 		return NULL;
 	}
 	update->n = n;
-	if (!open_binds(new, rt->config, false, update->fds, error)) {
+	if (!open_binds(new, rt->config, update->fds, error)) {
 		free(update);
 		return NULL;
 	}

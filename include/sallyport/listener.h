@@ -13,11 +13,18 @@
 #define ACCEPT_PAUSE_MS 1000
 
 /*
- * Opens a listening socket, non-blocking, with the options that accepted
- * sockets inherit (TCP_NODELAY, keep-alive, TCP_USER_TIMEOUT). A descriptor or
- * -errno. `share`: SO_REUSEPORT. Main.
+ * Whether nobody listens on the address: with SO_REUSEPORT another process's
+ * could be shared without notice. 0 or -errno. Nothing listens meanwhile, so no
+ * client can be accepted by the kernel and reset. Main.
  */
-SP_MUSTCHECK int listener_open(const struct netaddr *address, bool share);
+SP_MUSTCHECK int listener_probe(const struct netaddr *address);
+
+/*
+ * Opens a listening socket, non-blocking, with the options that accepted
+ * sockets inherit (TCP_NODELAY, keep-alive, TCP_USER_TIMEOUT), for sharing by
+ * SO_REUSEPORT. A descriptor or -errno. Main.
+ */
+SP_MUSTCHECK int listener_open(const struct netaddr *address);
 
 /* Closes what listener_open() gave. */
 void listener_close(int fd);
