@@ -42,7 +42,6 @@ struct connect {
 	int fd;
 	struct event event;
 	struct event_base *base;
-	struct netaddr addresses[CONNECT_ADDRESSES_MAX];
 	size_t n;
 	size_t next;
 	struct connect_options options;
@@ -52,6 +51,7 @@ struct connect {
 	int last_error;
 	connect_done_fn *done;
 	void *owner;
+	struct netaddr addresses[CONNECT_ADDRESSES_MAX];
 };
 
 void connect_init(struct connect *c);

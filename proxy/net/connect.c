@@ -11,8 +11,10 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,8 +25,10 @@
 #define KEEPALIVE_PROBE_S 15
 #define KEEPALIVE_PROBES 4
 
-/* Ports below are never given out by the kernel, so a socket cannot meet itself there. */
+/* What the kernel may be told to give out at all. */
 #define EPHEMERAL_PORT_MIN 1024
+
+#define PORT_RANGE_FILE "/proc/sys/net/ipv4/ip_local_port_range"
 
 static int set_option(int fd, int level, int name, int value)
 {
@@ -39,7 +43,7 @@ int connect_set_keepalive(int fd)
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
 		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_PROBE_S },
-		{ IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES },
+		/* For as many probes as fit: Linux does not count them when this is set. */
 		{ IPPROTO_TCP, TCP_USER_TIMEOUT,
 		  (KEEPALIVE_IDLE_S + KEEPALIVE_PROBE_S * KEEPALIVE_PROBES) * 1000 },
 	};
@@ -53,9 +57,10 @@ int connect_set_keepalive(int fd)
 	return 0;
 }
 
+/* All but the addresses, of which the first n count. */
 void connect_init(struct connect *c)
 {
-	memset(c, 0, sizeof(*c));
+	memset(c, 0, offsetof(struct connect, addresses));
 	c->fd = -1;
 }
 
@@ -140,6 +145,43 @@ static int connect_dial(struct connect *c, const struct netaddr *address)
 	return connect(c->fd, &address->sa, netaddr_len(address)) == -1 ? -errno : 0;
 }
 
+static struct {
+	pthread_once_t once;
+	unsigned first, last;
+} ephemeral = { PTHREAD_ONCE_INIT, EPHEMERAL_PORT_MIN, UINT16_MAX };
+
+/* "32768\t60999\n"; where it cannot be read it is everything. */
+static void read_ephemeral_ports(void)
+{
+	unsigned value[2] = { 0, 0 };
+	char text[32];
+	size_t at = 0;
+	ssize_t n = -1;
+	int fd = open(PORT_RANGE_FILE, O_RDONLY | O_CLOEXEC);
+
+	if (fd != -1) {
+		n = read(fd, text, sizeof(text));
+		close(fd);
+	}
+	for (ssize_t i = 0; i < n && at < SP_ARRAY_LEN(value); i++) {
+		if (text[i] >= '0' && text[i] <= '9')
+			value[at] = value[at] * 10 + (unsigned)(text[i] - '0');
+		else if (value[at] != 0)
+			at++;
+	}
+	if (at == SP_ARRAY_LEN(value) && value[0] <= value[1] && value[1] <= UINT16_MAX) {
+		ephemeral.first = value[0];
+		ephemeral.last = value[1];
+	}
+}
+
+/* Whether the kernel may choose that port as a socket's own; as the system was set at the start. */
+static bool is_ephemeral(uint16_t port)
+{
+	pthread_once(&ephemeral.once, read_ephemeral_ports);
+	return port >= ephemeral.first && port <= ephemeral.last;
+}
+
 /*
  * A dial to a dead port of this very host can be answered by the dialling
  * socket itself, if the kernel happens to choose that port as its source.
@@ -150,7 +192,7 @@ static bool connect_met_itself(const struct connect *c)
 	struct netaddr self;
 	socklen_t len = sizeof(self);
 
-	if (netaddr_port(address) < EPHEMERAL_PORT_MIN)
+	if (!is_ephemeral(netaddr_port(address)) && netaddr_port(&c->options.source) == 0)
 		return false;
 	memset(&self, 0, sizeof(self));
 	if (getsockname(c->fd, &self.sa, &len) == -1)
@@ -268,6 +310,8 @@ void connect_start(struct connect *c, struct event_base *base, const struct neta
 	c->n = n < CONNECT_ADDRESSES_MAX ? n : CONNECT_ADDRESSES_MAX;
 	if (c->n > 0)
 		memcpy(c->addresses, addresses, c->n * sizeof(addresses[0]));
+	else
+		c->addresses[0] = (struct netaddr){ .family = AF_UNSPEC };
 	c->options = *options;
 	c->ledger = ledger;
 	c->kind = kind;
