@@ -32,6 +32,8 @@ SP_MUSTCHECK bool control_send(struct control *c, struct span bytes);
 
 /* Writes what the stream takes: 0 (all written), -EAGAIN (watch for STREAM_WRITE), or another -errno (broken). */
 SP_MUSTCHECK int control_flush(struct control *c);
+/* The same when the connection is closed next: the last bytes and the FIN share a segment. */
+SP_MUSTCHECK int control_flush_last(struct control *c);
 
 /* What has not been written. Borrowed. */
 struct span control_pending(const struct control *c);

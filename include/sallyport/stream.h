@@ -57,9 +57,14 @@ struct stream {
 	void *tls;		    /* SSL *, NULL in clear */
 	stream_ready_fn *ready;
 	void *owner;
-	struct event on_read;
-	struct event on_write;
+	struct event event;
 };
+
+/* The loop of an open stream. */
+static inline struct event_base *stream_base(const struct stream *s)
+{
+	return event_get_base(&s->event);
+}
 
 /* Marks it closed; for memory that was never opened. */
 void stream_init(struct stream *s);
@@ -93,6 +98,9 @@ void stream_set_tls(struct stream *s, const struct stream_ops *ops, void *tls);
 /* See stream_ops. n > 0. */
 SP_MUSTCHECK ssize_t stream_read(struct stream *s, void *to, size_t n);
 SP_MUSTCHECK ssize_t stream_write(struct stream *s, const void *from, size_t n);
+
+/* The same when more follows at once: bytes or the end, which then share a segment. */
+SP_MUSTCHECK ssize_t stream_write_more(struct stream *s, const void *from, size_t n);
 
 /* What could be read now, without taking it; in clear only. Results as of stream_read. n > 0. */
 SP_MUSTCHECK ssize_t stream_peek(struct stream *s, void *to, size_t n);

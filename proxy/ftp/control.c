@@ -64,10 +64,12 @@ bool control_send(struct control *c, struct span bytes)
 	return true;
 }
 
-int control_flush(struct control *c)
+typedef ssize_t write_fn(struct stream *s, const void *from, size_t n);
+
+static int flush_by(struct control *c, write_fn *write_out)
 {
 	while (c->out_at < c->out_n) {
-		ssize_t n = stream_write(&c->stream, c->out + c->out_at, c->out_n - c->out_at);
+		ssize_t n = write_out(&c->stream, c->out + c->out_at, c->out_n - c->out_at);
 
 		if (n < 0)
 			return (int)n;
@@ -76,6 +78,16 @@ int control_flush(struct control *c)
 	if (c->out != NULL)
 		drop_buffer(c);
 	return 0;
+}
+
+int control_flush(struct control *c)
+{
+	return flush_by(c, stream_write);
+}
+
+int control_flush_last(struct control *c)
+{
+	return flush_by(c, stream_write_more);
 }
 
 struct span control_pending(const struct control *c)

@@ -127,6 +127,7 @@ static enum relay_state pump_splice(struct relay *r)
 				break;
 			case STEP_ENDED:
 				r->source_ended = true;
+				r->source->eof = true;
 				break;
 			case STEP_BLOCKED:
 				source_blocked = true;

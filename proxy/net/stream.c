@@ -38,14 +38,19 @@ static ssize_t plain_read(struct stream *s, void *to, size_t n)
 	return got == -1 ? -errno : got;
 }
 
-static ssize_t plain_write(struct stream *s, const void *from, size_t n)
+static ssize_t send_some(const struct stream *s, const void *from, size_t n, int flags)
 {
 	ssize_t put;
 
 	do {
-		put = send(s->fd, from, n, MSG_NOSIGNAL);
+		put = send(s->fd, from, n, MSG_NOSIGNAL | flags);
 	} while (put == -1 && errno == EINTR);
 	return put == -1 ? -errno : put;
+}
+
+static ssize_t plain_write(struct stream *s, const void *from, size_t n)
+{
+	return send_some(s, from, n, 0);
 }
 
 static bool plain_pending(const struct stream *s SP_UNUSED)
@@ -85,36 +90,20 @@ static void stream_tell(struct stream *s, unsigned ready)
 		s->ready(s->owner, ready);
 }
 
-static void on_readable(evutil_socket_t fd SP_UNUSED, short what, void *arg)
+static void on_event(evutil_socket_t fd SP_UNUSED, short what, void *arg)
 {
 	struct stream *s = arg;
-	bool socket = (what & EV_READ) != 0;
+	bool readable = (what & EV_READ) != 0;
+	bool writable = (what & EV_WRITE) != 0;
 	unsigned ready = 0;
 
 	if ((s->watched & STREAM_READ) != 0 &&
-	    ((socket && (s->swap & STREAM_READ_NEEDS_WRITE) == 0) || s->ops->pending(s)))
+	    (((s->swap & STREAM_READ_NEEDS_WRITE) != 0 ? writable : readable) || s->ops->pending(s)))
 		ready |= STREAM_READ;
-	if ((s->watched & STREAM_WRITE) != 0 && socket && (s->swap & STREAM_WRITE_NEEDS_READ) != 0)
+	if ((s->watched & STREAM_WRITE) != 0 &&
+	    ((s->swap & STREAM_WRITE_NEEDS_READ) != 0 ? readable : writable))
 		ready |= STREAM_WRITE;
 	stream_tell(s, ready);
-}
-
-static void on_writable(evutil_socket_t fd SP_UNUSED, short what SP_UNUSED, void *arg)
-{
-	struct stream *s = arg;
-	unsigned ready = 0;
-
-	if ((s->watched & STREAM_WRITE) != 0 && (s->swap & STREAM_WRITE_NEEDS_READ) == 0)
-		ready |= STREAM_WRITE;
-	if ((s->watched & STREAM_READ) != 0 && (s->swap & STREAM_READ_NEEDS_WRITE) != 0)
-		ready |= STREAM_READ;
-	stream_tell(s, ready);
-}
-
-static void stream_assign(struct stream *s, struct event_base *base)
-{
-	event_assign(&s->on_read, base, s->fd, EV_READ | EV_PERSIST, on_readable, s);
-	event_assign(&s->on_write, base, s->fd, EV_WRITE | EV_PERSIST, on_writable, s);
 }
 
 void stream_open(struct stream *s, struct event_base *base, int fd, struct ledger *ledger,
@@ -129,7 +118,7 @@ void stream_open(struct stream *s, struct event_base *base, int fd, struct ledge
 	s->ops = &plain_ops;
 	s->ready = ready;
 	s->owner = owner;
-	stream_assign(s, base);
+	event_assign(&s->event, base, fd, EV_READ | EV_PERSIST, on_event, s);
 	ledger_add(ledger, kind);
 	fd_registry_note(fd, id, kind, where);
 }
@@ -140,13 +129,6 @@ void stream_set_tls(struct stream *s, const struct stream_ops *ops, void *tls)
 	s->ops = ops;
 	s->tls = tls;
 	ledger_add(s->ledger, LEDGER_TLS);
-}
-
-/* The loop has no room for the event: the owner learns it from its next operation. */
-static void stream_refused(struct stream *s, struct event *event)
-{
-	s->error = ENOMEM;
-	event_active(event, BUFFERED, 0);
 }
 
 static unsigned stream_events(const struct stream *s)
@@ -160,32 +142,37 @@ static unsigned stream_events(const struct stream *s)
 	return events;
 }
 
-/*
- * Registers what is missing and removes what is too much, each an epoll_ctl.
- * Added before removed, so that the kernel keeps its entry for the socket.
- */
-static void stream_arm(struct stream *s)
-{
-	unsigned events = stream_events(s);
-	unsigned add = events & ~(unsigned)s->armed;
-	unsigned del = s->armed & ~events;
-
-	s->armed = (unsigned char)events;
-	if ((add & EV_READ) != 0 && event_add(&s->on_read, NULL) == -1)
-		stream_refused(s, &s->on_read);
-	if ((add & EV_WRITE) != 0 && event_add(&s->on_write, NULL) == -1)
-		stream_refused(s, &s->on_write);
-	if ((del & EV_READ) != 0)
-		event_del(&s->on_read);
-	if ((del & EV_WRITE) != 0)
-		event_del(&s->on_write);
-}
-
 /* Bytes that TLS holds already will not make the socket readable: say so ourselves. */
 static void stream_recall_pending(struct stream *s)
 {
 	if ((s->watched & STREAM_READ) != 0 && s->ops->pending(s))
-		event_active(&s->on_read, BUFFERED, 0);
+		event_active(&s->event, BUFFERED, 0);
+}
+
+/*
+ * Registers what is waited for, where that has changed. Deleting and adding in
+ * one turn of a worker's loop is one system call, or none. What the socket was
+ * ready for it will be again, but an activation of ours goes with the old
+ * registration and is said anew.
+ */
+static void stream_arm(struct stream *s)
+{
+	unsigned events = stream_events(s);
+
+	if (events == s->armed)
+		return;
+	event_del(&s->event);
+	s->armed = (unsigned char)events;
+	if (events == 0)
+		return;
+	event_assign(&s->event, stream_base(s), s->fd, (short)(events | EV_PERSIST), on_event, s);
+	if (event_add(&s->event, NULL) == -1) {
+		/* The loop has no room for the event: the owner learns it from its next operation. */
+		s->error = ENOMEM;
+		event_active(&s->event, BUFFERED, 0);
+		return;
+	}
+	stream_recall_pending(s);
 }
 
 void stream_watch(struct stream *s, unsigned wants)
@@ -239,6 +226,14 @@ ssize_t stream_write(struct stream *s, const void *from, size_t n)
 	return put;
 }
 
+ssize_t stream_write_more(struct stream *s, const void *from, size_t n)
+{
+	if (s->tls != NULL)
+		return stream_write(s, from, n);
+	SP_ASSERT(stream_is_open(s) && n > 0);
+	return s->error != 0 ? -s->error : send_some(s, from, n, MSG_MORE);
+}
+
 int stream_finish(struct stream *s, bool half)
 {
 	SP_ASSERT(stream_is_open(s));
@@ -269,11 +264,10 @@ static void stream_drain(struct stream *s)
 		got = recv(s->fd, dropped, sizeof(dropped), MSG_DONTWAIT | MSG_TRUNC);
 }
 
-/* Both events go, also those that are active but were never added. */
+/* Also one that is active and was never added. */
 static void stream_unwatch(struct stream *s)
 {
-	event_del(&s->on_read);
-	event_del(&s->on_write);
+	event_del(&s->event);
 	s->watched = 0;
 	s->armed = 0;
 }
@@ -336,7 +330,7 @@ int stream_detach(struct stream *s)
 void stream_move(struct stream *to, struct stream *from, struct ledger *ledger,
                  enum ledger_kind kind, struct session_id id, stream_ready_fn *ready, void *owner)
 {
-	struct event_base *base = event_get_base(&from->on_read);
+	struct event_base *base = stream_base(from);
 	struct fd_note note;
 	const char *where = SP_HERE;
 
@@ -357,7 +351,7 @@ void stream_move(struct stream *to, struct stream *from, struct ledger *ledger,
 	to->tls = from->tls;
 	to->ready = ready;
 	to->owner = owner;
-	stream_assign(to, base);
+	event_assign(&to->event, base, to->fd, EV_READ | EV_PERSIST, on_event, to);
 
 	ledger_sub(from->ledger, (enum ledger_kind)from->kind);
 	ledger_add(ledger, kind);

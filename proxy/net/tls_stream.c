@@ -309,7 +309,7 @@ static void start(struct stream *s, struct tls_conn *conn)
 	s->ready = on_ready;
 	s->owner = conn;
 	stream_set_tls(s, &tls_ops, conn);
-	event_assign(&conn->start, event_get_base(&s->on_read), -1, 0, on_start, conn);
+	event_assign(&conn->start, stream_base(s), -1, 0, on_start, conn);
 	event_active(&conn->start, EV_TIMEOUT, 0);
 }
 
