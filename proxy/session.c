@@ -15,6 +15,10 @@
 #include "sallyport/fd_registry.h"
 #include "session_private.h"
 
+/* Of a reply of ours, without its code. */
+#define REPLY_TEXT_MAX 632
+#define FIRST_TURN_MS  5000 /* no clock of a logon is shorter as it comes */
+
 static void on_client_ready(void *owner, unsigned ready);
 static void on_server_ready(void *owner, unsigned ready);
 
@@ -90,24 +94,31 @@ void session_to_client(struct session *s, struct span bytes)
 		s->no_memory = true;
 }
 
+void session_say(struct session *s, int code, const char *text)
+{
+	char line[REPLY_TEXT_MAX + 6];
+	size_t n = strnlen(text, REPLY_TEXT_MAX);
+
+	line[0] = (char)('0' + code / 100 % 10);
+	line[1] = (char)('0' + code / 10 % 10);
+	line[2] = (char)('0' + code % 10);
+	line[3] = ' ';
+	memcpy(line + 4, text, n);
+	line[n + 4] = '\r';
+	line[n + 5] = '\n';
+	session_to_client(s, span_from(line, n + 6));
+}
+
 void session_reply(struct session *s, int code, const char *format, ...)
 {
-	char line[640];
-	int head = snprintf(line, sizeof(line), "%03d ", code);
+	char text[REPLY_TEXT_MAX + 1];
 	va_list args;
-	int n;
 
 	va_start(args, format);
-	n = vsnprintf(line + head, sizeof(line) - (size_t)head - 2, format, args);
+	if (vsnprintf(text, sizeof(text), format, args) < 0)
+		text[0] = '\0';
 	va_end(args);
-	if (n < 0)
-		n = 0;
-	n += head;
-	if ((size_t)n > sizeof(line) - 3)
-		n = (int)sizeof(line) - 3;
-	line[n] = '\r';
-	line[n + 1] = '\n';
-	session_to_client(s, span_from(line, (size_t)n + 2));
+	session_say(s, code, text);
 }
 
 static void trail_add(struct session *s, uint16_t what)
@@ -265,7 +276,7 @@ void session_greet(struct session *s)
 {
 	struct sp_event event;
 
-	session_reply(s, 220, "%s", s->listener->greeting);
+	session_say(s, 220, s->listener->greeting);
 	session_log_event(s, &event, EVENT_SESSION_START);
 	event_emit(s->loop->events, &event);
 }
@@ -279,6 +290,23 @@ void session_begin(struct session *s)
 		session_greet(s);
 		logon_early(s);
 	}
+}
+
+/*
+ * When the reaper first looks at the record. The true deadline is set when the
+ * session settles and moves to and fro while it logs on; as long as it lies
+ * behind this turn, moving it takes no lock.
+ */
+static int64_t first_turn(const struct session *s)
+{
+	const struct timeouts *t = &s->policy->timeouts;
+	int64_t in_ms = FIRST_TURN_MS;
+
+	if (t->login_timeout > 0)
+		in_ms = sp_min64(in_ms, t->login_timeout);
+	if (t->connect_timeout > 0)
+		in_ms = sp_min64(in_ms, t->connect_timeout);
+	return s->loop->now_ms + in_ms;
 }
 
 void session_new(struct loop *loop, int fd, const struct netaddr *client, const struct listener_config *listener)
@@ -312,8 +340,7 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	if (!s->header_awaited)
 		logon_foresee(s);
 	fill_info(s, &info);
-	s->live = session_table_insert(loop->table, &info,
-				       loop->now_ms + s->policy->timeouts.login_timeout);
+	s->live = session_table_insert(loop->table, &info, first_turn(s));
 	if (s->live == NULL) {
 		refuse(loop, fd, listener, errno);
 		config_unref(&s->config);
@@ -408,6 +435,7 @@ void session_drop_server(struct session *s, bool gone)
 	bool busy = s->transfer != NULL && s->transfer->running;
 	const char *words = gone ? "" : busy ? "ABOR\r\nQUIT\r\n" : "QUIT\r\n";
 
+	logon_not_ahead(s);
 	reply_fini(&s->replies);
 	if (stream_is_open(&server->stream)) {
 		struct late_slot *late = take_late_slot(s);
@@ -446,7 +474,7 @@ static void end_client(struct session *s, enum end_reason reason)
 	if (row->code != 0)
 		snprintf(words, sizeof(words), "%03d %s\r\n", row->code, row->text);
 	else if (reason == END_CLIENT_QUIT)
-		(void)!control_flush(client); /* the 221; then there is nothing left to say */
+		(void)!control_flush_last(client); /* the 221; then there is nothing left to say */
 	if (reason == END_CLIENT_RESET || reason == END_CLIENT_LOST)
 		stream_abort(&client->stream);
 	else if (s->securing || s->header_awaited || reason == END_TLS_FAILED)
@@ -631,7 +659,7 @@ static void on_client_ready(void *owner, unsigned ready)
 void session_say_goodbye(struct session *s)
 {
 	session_answered(s);
-	session_reply(s, 221, "Goodbye.");
+	session_say(s, 221, "Goodbye.");
 	session_end(s, END_CLIENT_QUIT);
 }
 
@@ -730,7 +758,7 @@ static void feed_server(struct session *s, struct span bytes)
 	}
 }
 
-static void read_server(struct session *s)
+void session_read_server(struct session *s)
 {
 	ssize_t n = stream_read(&s->server.stream, s->loop->scratch, CONTROL_READ_MAX);
 
@@ -748,7 +776,7 @@ static void on_server_ready(void *owner, unsigned ready)
 
 	s->loop->now_ms = sp_now_ms();
 	if ((ready & STREAM_READ) && !s->ending)
-		read_server(s);
+		session_read_server(s);
 	session_settle(s);
 }
 

@@ -34,7 +34,7 @@ static void try_next_method(struct session *s);
 void transfer_refuse(struct session *s, int code, const char *text)
 {
 	counter_add(s->loop->counters, COUNT_COMMANDS_BAD, 1);
-	session_reply(s, code, "%s", text);
+	session_say(s, code, text);
 	command_error(s);
 }
 
@@ -47,7 +47,7 @@ static bool check_epsv(struct session *s, const struct command *command)
 		return true;
 	if (span_eq_nocase(command->argument, span_of("ALL"))) {
 		s->epsv_all = true;
-		session_reply(s, 200, "EPSV ALL: no other data command will be taken.");
+		session_say(s, 200, "EPSV ALL: no other data command will be taken.");
 		return false;
 	}
 	if (span_eq(command->argument, span_of(family == AF_INET6 ? "2" : "1")))
@@ -229,7 +229,7 @@ static void try_next_method(struct session *s)
 	pool_ledger_unlearn(s->pool->ledger, &s->slot);
 	session_answered(s);
 	transfer_discard(s);
-	session_reply(s, 425, "The server takes none of the data modes it was offered.");
+	session_say(s, 425, "The server takes none of the data modes it was offered.");
 }
 
 void transfer_prepare(struct session *s, const struct command *command)

@@ -19,7 +19,7 @@ void command_error(struct session *s)
 static void bad(struct session *s, int code, const char *text)
 {
 	counter_add(s->loop->counters, COUNT_COMMANDS_BAD, 1);
-	session_reply(s, code, "%s", text);
+	session_say(s, code, text);
 	command_error(s);
 }
 
@@ -27,7 +27,7 @@ static void refused(struct session *s, const struct command *command, const stru
 {
 	struct sp_event event;
 
-	session_reply(s, verdict->code, "%s", verdict->text);
+	session_say(s, verdict->code, verdict->text);
 	if (verdict->denied) {
 		counter_add(s->loop->counters, COUNT_COMMANDS_DENIED, 1);
 		session_log_event(s, &event, EVENT_COMMAND_DENIED);
@@ -61,11 +61,11 @@ static void local_opts(struct session *s, struct span argument)
 {
 	if (span_eq_nocase(argument, span_of("UTF8 ON")) || span_eq_nocase(argument, span_of("UTF8"))) {
 		s->utf8_on = true;
-		session_reply(s, 200, "UTF8 is on.");
+		session_say(s, 200, "UTF8 is on.");
 	} else if (span_starts_nocase(argument, "UTF8 ")) {
-		session_reply(s, 504, "UTF8 can only be switched ON.");
+		session_say(s, 504, "UTF8 can only be switched ON.");
 	} else {
-		session_reply(s, 530, "Please log on with USER and PASS.");
+		session_say(s, 530, "Please log on with USER and PASS.");
 	}
 }
 
@@ -80,13 +80,13 @@ static void answer_local(struct session *s, const struct command *command)
 		local_opts(s, command->argument);
 		return;
 	case VERB_SYST:
-		session_reply(s, 215, "UNIX Type: L8");
+		session_say(s, 215, "UNIX Type: L8");
 		return;
 	case VERB_HELP:
-		session_reply(s, 214, "Log on with USER and PASS.");
+		session_say(s, 214, "Log on with USER and PASS.");
 		return;
 	default:
-		session_reply(s, 200, "OK.");
+		session_say(s, 200, "OK.");
 		return;
 	}
 }
@@ -128,7 +128,7 @@ static void auth(struct session *s, struct span mechanism)
 	}
 	if (session_handshakes_are_full(s->loop)) {
 		counter_add(s->loop->counters, COUNT_TLS_REFUSED, 1);
-		session_reply(s, 431, "Too many TLS handshakes; try again later.");
+		session_say(s, 431, "Too many TLS handshakes; try again later.");
 		return;
 	}
 	/* A USER that was said in clear counts no more (RFC 4217 section 4.2). */
@@ -148,7 +148,7 @@ static void pbsz(struct session *s, struct span size)
 		}
 	}
 	s->pbsz = true;
-	session_reply(s, 200, "PBSZ=0");
+	session_say(s, 200, "PBSZ=0");
 }
 
 static void prot(struct session *s, struct span level)
@@ -157,14 +157,14 @@ static void prot(struct session *s, struct span level)
 		bad(s, 503, "PBSZ must come first.");
 	} else if (span_eq_nocase(level, span_of("P"))) {
 		s->prot_p = true;
-		session_reply(s, 200, "Data connections will be protected.");
+		session_say(s, 200, "Data connections will be protected.");
 	} else if (span_eq_nocase(level, span_of("C"))) {
 		if (s->listener->tls.required_data) {
 			bad(s, 534, "Data connections must be protected here.");
 			return;
 		}
 		s->prot_p = false;
-		session_reply(s, 200, "Data connections will be in clear.");
+		session_say(s, 200, "Data connections will be in clear.");
 	} else if (span_eq_nocase(level, span_of("S")) || span_eq_nocase(level, span_of("E"))) {
 		bad(s, 536, "TLS knows the levels C and P only.");
 	} else {
@@ -249,7 +249,7 @@ static void take_host(struct session *s, struct span host)
 	(void)span_copy(copy, host.n + 1, host);
 	free(s->host);
 	s->host = copy;
-	session_reply(s, 220, "Host accepted.");
+	session_say(s, 220, "Host accepted.");
 }
 
 /*
@@ -279,7 +279,7 @@ static void quit(struct session *s, const struct command *command, struct span l
 		return;
 	}
 	session_drop_server(s, s->server_eof);
-	session_reply(s, 221, "Goodbye.");
+	session_say(s, 221, "Goodbye.");
 	session_end(s, END_CLIENT_QUIT);
 }
 
@@ -433,7 +433,7 @@ void command_on_reply(struct session *s, const struct reply *reply)
 	session_answered(s);
 	if (s->utf8_asked && reply_is_negative(reply->code)) {
 		/* FEAT says UTF8: names pass as the bytes they are, whatever the server calls them. */
-		session_reply(s, 200, "UTF8 is on.");
+		session_say(s, 200, "UTF8 is on.");
 		return;
 	}
 	session_to_client(s, reply->raw);

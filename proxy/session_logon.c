@@ -14,7 +14,6 @@
 #include "sallyport/logon_answer.h"
 #include "session_private.h"
 
-static void choose_server(struct session *s);
 static void server_greeted(struct session *s);
 static void give_answer(struct session *s);
 static void on_logon_answer(struct session *s, const struct reply *reply);
@@ -53,7 +52,7 @@ void logon_free(struct session *s)
 	ledger_sub(&s->live->ledger, LEDGER_BUFFER);
 }
 
-static bool logon_begin(struct session *s)
+bool logon_begin(struct session *s)
 {
 	if (s->logon == NULL) {
 		s->logon = calloc(1, sizeof(*s->logon));
@@ -162,6 +161,14 @@ void logon_secure_server(struct session *s)
 	}
 }
 
+/* A server that speaks first has spoken: that is how we know that it is connected. */
+static void await_greeting(struct session *s)
+{
+	enter(s, LOGON_GREETING);
+	if (s->server_config->proxy_protocol == SERVER_PROXY_NONE)
+		session_read_server(s);
+}
+
 static void on_dialled(void *owner, int fd, const struct netaddr *address, int error)
 {
 	struct session *s = owner;
@@ -179,7 +186,7 @@ static void on_dialled(void *owner, int fd, const struct netaddr *address, int e
 		else if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT)
 			logon_secure_server(s);
 		else
-			enter(s, LOGON_GREETING);
+			await_greeting(s);
 	}
 	session_settle(s);
 }
@@ -271,7 +278,7 @@ static enum pool_answer acquire(struct session *s, struct pool_ask *ask)
 	return pool_ledger_acquire(s->pool->ledger, ask, &s->slot);
 }
 
-static void choose_server(struct session *s)
+void logon_choose_server(struct session *s)
 {
 	struct pool_ask ask = {
 		.id = s->id,
@@ -326,7 +333,7 @@ void logon_on_connect_clock(struct session *s)
 
 void logon_on_slot(struct session *s)
 {
-	choose_server(s);
+	logon_choose_server(s);
 }
 
 /* The attempt at this server is over; `otherwise`: the reason to end when there is no other one. */
@@ -351,7 +358,7 @@ static void try_next(struct session *s, enum end_reason otherwise)
 	}
 	counter_add(s->loop->counters, COUNT_LOGON_RETRIES, 1);
 	s->stage = LOGON_NONE;
-	choose_server(s);
+	logon_choose_server(s);
 }
 
 void logon_server_failed(struct session *s, const char *why)
@@ -386,10 +393,11 @@ void logon_server_failed(struct session *s, const char *why)
 /* --- what the client says -------------------------------------------------------- */
 
 /* Gives up what was begun for another pool. */
-static void give_up_server(struct session *s)
+void logon_give_up_server(struct session *s)
 {
 	cancel_attempt(s);
 	session_drop_server(s, s->server_eof);
+	s->facts.command_sent_ms = 0;
 	s->early = false;
 	s->stage = LOGON_NONE;
 }
@@ -399,11 +407,11 @@ static void refuse_user(struct session *s, const char *why)
 	counter_add(s->loop->counters, COUNT_LOGONS_REFUSED, 1);
 	emit_logon(s, EVENT_LOGON_FAILED, 530, why);
 	if (!identity_is_guarded(s)) {
-		session_reply(s, 530, "Not logged on.");
+		session_say(s, 530, "Not logged on.");
 		command_error(s);
 		return;
 	}
-	give_up_server(s);
+	logon_give_up_server(s);
 	if (!logon_begin(s))
 		return;
 	s->logon->unknown = true;
@@ -419,11 +427,14 @@ struct route_facts logon_facts(const struct session *s, struct span user)
 		.host = span_of(s->host),
 		.certificate = span_of(s->certificate),
 	};
-	time_t now = (time_t)(sp_wall_ms() / 1000);
-	struct tm local;
 
-	if (s->config->routes_use_time && localtime_r(&now, &local) != NULL)
-		facts.minute_of_week = route_minute_of_week(&local);
+	if (s->config->routes_use_time) {
+		time_t now = (time_t)(sp_wall_ms() / 1000);
+		struct tm local;
+
+		if (localtime_r(&now, &local) != NULL)
+			facts.minute_of_week = route_minute_of_week(&local);
+	}
 	return facts;
 }
 
@@ -450,16 +461,6 @@ void logon_foresee(struct session *s)
 
 	if (find_route(s, span_from(NULL, 0), &choice) >= 0)
 		take_route(s, &choice);
-}
-
-void logon_early(struct session *s)
-{
-	if (s->pool == NULL || !s->pool->early_connect || identity_is_guarded(s) || !logon_begin(s))
-		return;
-	s->early = true;
-	choose_server(s);
-	if (!s->slot.held)
-		s->early = false; /* nothing free: USER will wait or find another one */
 }
 
 /* `tls = client`, and the client has protected its connection since the server's was made in clear. */
@@ -490,8 +491,9 @@ void logon_user(struct session *s, struct span line, struct span name)
 		return;
 	}
 	if (!is_for(s, &choice) || is_stale(s))
-		give_up_server(s);
+		logon_give_up_server(s);
 	take_route(s, &choice);
+	logon_not_ahead(s);
 	if (!logon_begin(s) || !identity_take_user(s, &s->config->routes[rule], line, name)) {
 		s->no_memory = true;
 		return;
@@ -507,17 +509,18 @@ void logon_user(struct session *s, struct span line, struct span name)
 		return;
 	}
 	if (stream_is_open(&s->server.stream)) {
+		s->warm = true; /* it has waited for this, perhaps too long */
 		send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
 		return;
 	}
 	s->stage = LOGON_NONE;
-	choose_server(s);
+	logon_choose_server(s);
 }
 
 void logon_pass(struct session *s, struct span line)
 {
 	if (s->stage != LOGON_PASSWORD) {
-		session_reply(s, 503, "Login with USER first.");
+		session_say(s, 503, "Login with USER first.");
 		command_error(s);
 		return;
 	}
@@ -549,13 +552,13 @@ void logon_pass(struct session *s, struct span line)
 		return;
 	}
 	s->stage = LOGON_NONE;
-	choose_server(s);
+	logon_choose_server(s);
 }
 
 void logon_acct(struct session *s, struct span line)
 {
 	if (s->stage != LOGON_ACCOUNT) {
-		session_reply(s, 503, "Login with USER first.");
+		session_say(s, 503, "Login with USER first.");
 		command_error(s);
 		return;
 	}
@@ -568,7 +571,7 @@ void logon_acct(struct session *s, struct span line)
 		return;
 	}
 	s->stage = LOGON_NONE;
-	choose_server(s);
+	logon_choose_server(s);
 }
 
 /* --- what the server answers ------------------------------------------------------- */
@@ -647,7 +650,7 @@ static void on_refused(struct session *s, const struct reply *reply)
 	}
 	/* A 421 would tell the client that it is over. */
 	if (reply->code == 421)
-		session_reply(s, 530, "Not logged on.");
+		session_say(s, 530, "Not logged on.");
 	else
 		session_to_client(s, reply->raw);
 	identity_forget_secrets(s->logon);

@@ -2,8 +2,9 @@
 /*
  * What the files of the session share: session.c (life and end),
  * session_proxy.c (whose addresses), session_queue.c (command lines),
- * session_command.c (what a command does), session_logon.c (USER to 230),
- * session_identity.c (as whom), session_feat.c (what may be promised),
+ * session_command.c (what a command does), session_ahead.c (a server before
+ * USER), session_logon.c (USER to 230), session_identity.c (as whom),
+ * session_feat.c (what may be promised),
  * session_transfer.c (PASV to 226).
  *
  * Rule of the house: whoever calls a function that may end the session does
@@ -31,6 +32,8 @@
 #define CONTROL_READ_MAX 8192
 /* What a server may take to answer an ABOR beyond the transfer's own reply. */
 #define ABOR_WAIT_MS	 3000
+/* For how many clients of a worker that have not said USER a server is held at once. */
+#define AHEAD_MAX	 256
 #define TRAIL_MAX	 8
 
 /* What the reply that the server owes us is for. */
@@ -160,6 +163,7 @@ struct session {
 	int64_t client_eof_ms;		    /* client_eof: since when */
 	int64_t refuse_at_ms;		    /* LOGON_REFUSED: when the 530 is due */
 	int64_t quit_ms;		    /* PURPOSE_QUIT: when it was sent */
+	int64_t ahead_ms;		    /* a server is held for a client that has not said USER: since when */
 	struct netaddr local;		    /* our end of the client's control connection; AF_UNSPEC: not asked yet */
 	struct netaddr server_local;	    /* our end of the server's */
 	struct netaddr via;		    /* the balancer that spoke for the client; AF_UNSPEC: none did */
@@ -206,6 +210,8 @@ void session_publish(struct session *s);
 
 /* Queues a reply of ours for the client; the text must not hold line ends. */
 void session_reply(struct session *s, int code, const char *format, ...) SP_PRINTF(3, 4);
+/* The same for a text as it is; of one that is too long the beginning. */
+void session_say(struct session *s, int code, const char *text);
 /* Queues bytes as they are. */
 void session_to_client(struct session *s, struct span bytes);
 /* Queues one command line (CRLF is added) for the server and notes what its reply is for. */
@@ -232,6 +238,8 @@ void session_update_deadline(struct session *s);
 /* Starts the handshake with the client. */
 void session_secure_client(struct session *s);
 void session_set_server(struct session *s, int fd, const struct netaddr *address);
+/* The server has said something, or may have. May end the session. */
+void session_read_server(struct session *s);
 /* Tells a session (of whatever worker; none: nothing happens) that it may have the slot it waits for. */
 void session_offer_slot(struct loop *loop, struct session_id id);
 /* Says goodbye to the server (unless it is gone) and gives the slot back. */
@@ -290,8 +298,12 @@ void command_error(struct session *s);
 
 /* What can be known before USER: policy and pool, when no user could change them. */
 void logon_foresee(struct session *s);
-/* Connects to a server of that pool while the client reads its greeting. */
-void logon_early(struct session *s);
+/* Gets what a logon needs; false: no memory (noted). */
+bool logon_begin(struct session *s);
+/* The pool's ledger gives a server, or a place in the queue; the server is dialled. */
+void logon_choose_server(struct session *s);
+/* Lets the server go that was chosen before; the next USER finds one. */
+void logon_give_up_server(struct session *s);
 void logon_user(struct session *s, struct span line, struct span name);
 void logon_pass(struct session *s, struct span line);
 void logon_acct(struct session *s, struct span line);
@@ -372,6 +384,12 @@ bool announce_is_possible(struct session *s);
 void announce_passive(struct session *s);
 /* Nobody waits for the address any more. */
 void announce_forget(struct session *s, struct transfer *t);
+/* session_ahead.c */
+
+/* Connects to a server of that pool while the client reads its greeting. */
+void logon_early(struct session *s);
+/* The server that is held before USER is not any more: USER has come, or it is dropped. */
+void logon_not_ahead(struct session *s);
 
 /* session_arrange.c */
 

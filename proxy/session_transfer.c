@@ -464,9 +464,12 @@ static const struct data_ops data_ops = { on_side, on_relay, on_progress };
 /* STOU: the log names the file as the server does, not as the client wished (RFC 1123 section 4.1.2.9). */
 static void note_unique_name(struct transfer *t, const struct reply *reply)
 {
-	struct span name = translate_stou_name(reply->text);
+	struct span name;
 
-	if (t->verb == VERB_STOU && name.n > 0)
+	if (t->verb != VERB_STOU)
+		return;
+	name = translate_stou_name(reply->text);
+	if (name.n > 0)
 		(void)span_copy(t->path, sizeof(t->path), name);
 }
 
@@ -526,7 +529,7 @@ static void answer(struct session *s)
 	if (reply.from_server && t->final != NULL)
 		session_to_client(s, span_from(t->final, t->final_n));
 	else
-		session_reply(s, reply.code, "%s", reply.text);
+		session_say(s, reply.code, reply.text);
 	/* An upload's client may still be sending: it is to read this before its connection breaks. */
 	if (t->direction == TRANSFER_UP && !s->no_memory)
 		(void)!control_flush(&s->client);
@@ -693,7 +696,7 @@ void transfer_on_clock(struct session *s, enum clock_id clock)
 		session_answered(s);
 		s->late_abor = true;
 		if (!s->abor_quiet)
-			session_reply(s, 226, "ABOR command successful.");
+			session_say(s, 226, "ABOR command successful.");
 		return;
 	}
 	if (t == NULL)

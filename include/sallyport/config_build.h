@@ -70,6 +70,13 @@ struct config_position config_build_place(const struct config_build *build,
 struct config_position config_build_value_place(const struct config_build *build,
 						enum config_section_id id, size_t i,
 						const char *key, size_t value);
+
+/*
+ * Why a server of the pool cannot be connected to before USER, as a phrase
+ * behind the server's name (*server; NULL, also where `server` is: behind
+ * nothing). NULL: it can.
+ */
+const char *config_why_not_early(const struct pool_config *pool, const struct server_config **server);
 /* The same for a server of a pool. */
 struct config_position config_build_server_place(const struct config_build *build, size_t pool,
 						 size_t server, const char *key);

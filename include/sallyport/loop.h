@@ -50,6 +50,7 @@ struct loop {
 	struct session **by_id;		/* hash of the worker's sessions; a power of two */
 	size_t by_id_n;
 	size_t sessions;
+	unsigned ahead;		/* sessions that hold a server before USER has come */
 	unsigned handshakes;	/* with clients, on control connections, that are under way */
 	struct session *graveyard;	/* ended; freed after the loop's turn */
 };

@@ -262,6 +262,25 @@ static void build_routes(struct config_build *build)
 	}
 }
 
+/*
+ * A client that has not said who it is must not take a place that others wait
+ * for; and USER and AUTH must not find the wrong server, or the wrong way to it.
+ */
+const char *config_why_not_early(const struct pool_config *pool, const struct server_config **server)
+{
+	if (pool->balance == BALANCE_HASH_USER)
+		return "the user decides which server it is";
+	for (size_t i = 0; i < pool->servers_n; i++) {
+		if (server != NULL)
+			*server = &pool->servers[i];
+		if (pool->servers[i].max_sessions != 0)
+			return "has max_sessions";
+		if (pool->servers[i].tls.mode == SERVER_TLS_CLIENT)
+			return "is as the client comes, with TLS or without";
+	}
+	return NULL;
+}
+
 /* What follows from the rest: the policy before a route is known, and whether the time matters. */
 static void derive(struct config *config)
 {
@@ -273,11 +292,8 @@ static void derive(struct config *config)
 	}
 	for (size_t i = 0; i < config->listeners_n; i++)
 		config->listeners[i].policy = policy;
-	for (size_t i = 0; i < config->pools_n; i++) {
-		/* A client that has not said who it is must not take a place that others wait for. */
-		for (size_t j = 0; j < config->pools[i].servers_n; j++)
-			config->pools[i].early_connect &= config->pools[i].servers[j].max_sessions == 0;
-	}
+	for (size_t i = 0; i < config->pools_n; i++)
+		config->pools[i].early_connect &= config_why_not_early(&config->pools[i], NULL) == NULL;
 	for (size_t i = 0; i < config->routes_n; i++)
 		config->routes_use_time |= config->routes[i].times_n > 0;
 }

@@ -403,6 +403,8 @@ static void check_early(struct config_build *build, size_t i)
 	const struct config_key *key = config_key_find(SECTION_POOL, "early_connect");
 	struct cfg_t *section = config_tree_section(build->tree.root, SECTION_POOL, i);
 	const struct pool_config *pool = &build->config->pools[i];
+	const struct server_config *server = NULL;
+	const char *reason;
 	struct config_why why;
 	bool wanted = false;
 
@@ -410,14 +412,12 @@ static void check_early(struct config_build *build, size_t i)
 	    config_value_parse(key->kind, &key->range, config_tree_value(section, key, 0), &wanted,
 	                       NULL, &why) != CONFIG_PARSED)
 		return;
-	for (size_t j = 0; j < pool->servers_n && wanted; j++) {
-		if (pool->servers[j].max_sessions == 0)
-			continue;
-		config_warning(
-		    build->report, config_build_value_place(build, SECTION_POOL, i, key->name, 0),
-		    key->name, "has no effect: server %s has max_sessions", pool->servers[j].name);
-		return;
-	}
+	reason = wanted ? config_why_not_early(pool, &server) : NULL;
+	if (reason != NULL)
+		config_warning(build->report,
+		               config_build_value_place(build, SECTION_POOL, i, key->name, 0),
+		               key->name, "has no effect: %s%s%s%s", server != NULL ? "server " : "",
+		               server != NULL ? server->name : "", server != NULL ? " " : "", reason);
 }
 
 static void check_use(struct config_build *build)
