@@ -198,16 +198,25 @@ def test_server_is_asked_as_the_client_asks(way, first, pair):
 
 
 def test_port_of_a_229_that_nobody_can_reach_is_not_asked_for_again(pair):
-    closed = free_port(V4)
-    server, front, client = pair({
-        "EPSV": f"229 Here (|||{closed}|)",
-        "RETR": ["425 Nobody came", lambda s, a: s.server.on_retr(s, a)],
-    })  # fmt: skip
-    with arranged(client, "EPSV"):
-        client.ask("RETR good", 425)
-    for _ in range(2):
-        assert download(client, "EPSV", "RETR good") == server.files[b"good"]
-    assert (server.verbs().count("EPSV"), server.verbs().count("PASV")) == (1, 2)
+    def retr(session, argument):
+        if session.listener:
+            session.server.on_retr(session, argument)
+        else:
+            session.say("425 Nobody came")
+
+    def finds_out():
+        with arranged(client, "EPSV"):
+            client.ask("RETR good", 425)
+        return client.ask("EPSV", 229) and "PASV" in server.verbs()
+
+    with socket.socket() as closed:  # bound, so that nobody else can have it, and deaf
+        closed.bind((V4, 0))
+        server, _, client = pair({"EPSV": f"229 Here (|||{closed.getsockname()[1]}|)", "RETR": retr})
+        eventually(finds_out)
+        asked = server.verbs().count("EPSV")
+        for _ in range(2):
+            assert download(client, "EPSV", "RETR good") == server.files[b"good"]
+        assert server.verbs().count("EPSV") == asked
 
 
 def test_codes_that_nobody_knows_are_the_answers_of_a_strange_server(pair):
@@ -410,13 +419,24 @@ def test_transfer_command_again_without_a_new_port_is_425(pair):
 # --------------------------------------------------------------------------------------- whom we trust
 
 
+def listen_twice(host, other):
+    """Two listeners on one port, which must be free on both hosts."""
+    while True:
+        first = listen(host)
+        try:
+            return first, socket.create_server((other, first.getsockname()[1]))
+        except OSError:
+            first.close()
+
+
 def test_foreign_address_in_a_227_is_never_dialled(pair):
-    with listen("127.0.0.77") as third:
+    third, own = listen_twice("127.0.0.77", V4)
+    with third, own:
         third.settimeout(0.5)
 
         def lie(session, _):
             port = third.getsockname()[1]
-            session.listener = socket.create_server((V4, port))
+            session.listener = own.dup()
             session.say(f"227 Entering Passive Mode (127,0,0,77,{port // 256},{port % 256})")
 
         server, _, client = pair({"PASV": lie}, server={"data": "pasv"})
