@@ -21,6 +21,7 @@
 #include "sallyport/listener.h"
 #include "sallyport/reaper.h"
 #include "sallyport/runtime_ports.h"
+#include "sallyport/runtime_tickets.h"
 #include "sallyport/worker.h"
 
 #define EVENT_QUEUE_CAPACITY 8192
@@ -54,6 +55,7 @@ struct runtime {
 	size_t ledgers_n;
 	struct memo *memo; /* what pools remember; NULL while none does */
 	struct runtime_ports ports;
+	struct runtime_tickets tickets;
 	struct reaper *reaper;
 	struct caretaker *caretaker;
 	struct auditor *auditor;
@@ -189,7 +191,8 @@ static void on_waiters(evutil_socket_t fd, short what, void *arg)
 
 	if (++rt->turns % FILES_LOOK_TURNS == 0)
 		look_at_files(rt);
-
+	if (runtime_tickets_turn(&rt->tickets, rt->config, sp_now_ms()))
+		log_write(rt->queue, LEVEL_INFO, "the key of TLS session tickets has changed");
 	(void)fd;
 	(void)what;
 	for (size_t i = 0; i < rt->ledgers_n; i++)
@@ -330,7 +333,8 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 		if (rt->counters[i] == NULL || rt->mailboxes[i] == NULL)
 			return false;
 	}
-	return attach_ledgers(rt, rt->config) && runtime_ports_attach(&rt->ports, rt->config);
+	return attach_ledgers(rt, rt->config) && runtime_ports_attach(&rt->ports, rt->config) &&
+	       runtime_tickets_attach(&rt->tickets, rt->config) && runtime_tickets_take(&rt->tickets, rt->config);
 }
 
 static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
@@ -579,7 +583,8 @@ void runtime_reload(struct runtime *rt)
 	keep_fixed(rt, new);
 	set_error(error, "out of memory", "");
 	if (!probe_binds(new, rt->config, error) || !attach_ledgers(rt, new) ||
-	    !runtime_ports_attach(&rt->ports, new) || !send_updates(rt, new, error)) {
+	    !runtime_ports_attach(&rt->ports, new) || !runtime_tickets_attach(&rt->tickets, new) ||
+	    !send_updates(rt, new, error)) {
 		emit_text(rt, EVENT_CONFIG_REFUSED, error);
 		config_unref(&new);
 		return;
@@ -591,6 +596,8 @@ void runtime_reload(struct runtime *rt)
 	rt->config = new;
 	rt->tls_loaded = stamp;
 	rt->tls_seen = stamp;
+	if (!runtime_tickets_take(&rt->tickets, new))
+		log_write(rt->queue, LEVEL_ERROR, "no random numbers: the keys of TLS session tickets stay");
 	for (size_t i = 0; i < rt->ledgers_n; i++)
 		offer_waiters(rt, rt->ledgers[i].ledger);
 	emit_text(rt, EVENT_CONFIG_LOADED, new->file);
@@ -684,6 +691,7 @@ void runtime_free(struct runtime **runtime)
 	free(rt->ledgers);
 	memo_free(&rt->memo);
 	runtime_ports_fini(&rt->ports);
+	runtime_tickets_fini(&rt->tickets);
 	config_unref(&rt->config);
 	fd_registry_fini();
 	free(rt);

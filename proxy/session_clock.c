@@ -155,12 +155,17 @@ static void on_clock(struct session *s, enum clock_id clock)
 	case CLOCK_STALL:
 		transfer_on_clock(s, clock);
 		return;
+	case CLOCK_TLS:
+		if (s->facts.tls_started_ms == 0) {
+			transfer_on_clock(s, clock); /* of a data connection: the session stays */
+			return;
+		}
+		break;
 	case CLOCK_FINAL_REPLY:
 		transfer_on_clock(s, clock);
 		break;
 	case CLOCK_LOGIN:
 	case CLOCK_COMMAND:
-	case CLOCK_TLS:
 	case CLOCK_IDLE:
 	case CLOCK_NO_TRANSFER:
 	case CLOCK_SESSION:

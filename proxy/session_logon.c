@@ -491,7 +491,9 @@ void logon_user(struct session *s, struct span line, struct span name)
 		s->no_memory = true;
 		return;
 	}
-	if (identity_is_guarded(s)) {
+	if (!logon_by_certificate(s, name))
+		return;
+	if (identity_is_guarded(s) && !s->logon->by_certificate) {
 		identity_ask_password(s);
 		return;
 	}
@@ -586,6 +588,8 @@ static void emit_logged_on(struct session *s)
 
 	describe_leg(text, sizeof(text), "client", &s->client.stream);
 	describe_leg(text, sizeof(text), "server", &s->server.stream);
+	if (s->logon->by_certificate)
+		sp_copy(text + strlen(text), sizeof(text) - strlen(text), " by=certificate");
 	emit_logon(s, EVENT_LOGON, 230, text);
 }
 
@@ -604,11 +608,21 @@ static void logged_on(struct session *s)
 	logon_free(s);
 }
 
+/* What the client is told of its logon. RFC 2228 section 3: without a password it is 232. */
+static void tell_logged_on(struct session *s, struct span reply)
+{
+	s->needs_no_password = s->logon->by_certificate;
+	if (s->logon->by_certificate)
+		session_reply(s, 232, "User %s logged on, authorized by certificate.", s->info.user);
+	else
+		session_to_client(s, reply);
+	logged_on(s);
+}
+
 static void on_accepted(struct session *s, const struct reply *reply)
 {
 	if (!s->utf8_on) {
-		session_to_client(s, reply->raw);
-		logged_on(s);
+		tell_logged_on(s, reply->raw);
 		return;
 	}
 	s->logon->held = malloc(reply->raw.n);
@@ -825,8 +839,7 @@ void logon_on_reply(struct session *s, const struct reply *reply)
 		on_logon_answer(s, reply);
 		return;
 	case LOGON_UTF8:
-		session_to_client(s, span_from(s->logon->held, s->logon->held_n));
-		logged_on(s);
+		tell_logged_on(s, span_from(s->logon->held, s->logon->held_n));
 		return;
 	case LOGON_NONE:
 	case LOGON_QUEUED:

@@ -131,8 +131,8 @@ void session_feed(struct session *s, struct span bytes)
 		switch (result) {
 		case LINE_OK:
 			take_line(s, QUEUED_LINE, line);
-			if (!session_is_over(s) && s->tls_begin) {
-				/* CVE-2011-0411: what came in clear must not run as if it were protected. */
+			if (!session_is_over(s) && (s->tls_begin || s->clear_begin)) {
+				/* CVE-2011-0411: what came in clear must not run as if it were protected; nor the reverse. */
 				if (bytes.n > 0)
 					session_end(s, END_TLS_INJECTION);
 				return;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "session_private.h"
@@ -42,6 +43,11 @@ static void take_facts(struct session *s)
 {
 	struct tls_facts facts;
 
+	s->client_tls = malloc(sizeof(*s->client_tls));
+	if (s->client_tls == NULL)
+		s->no_memory = true;
+	else
+		tls_remember(&s->client.stream, s->client_tls);
 	tls_facts(&s->client.stream, &facts);
 	if (facts.resumed)
 		counter_add(s->loop->counters, COUNT_TLS_RESUMED, 1);

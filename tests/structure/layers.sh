@@ -45,7 +45,7 @@ EOF
 # that have none are named here.
 module_of() { # PATH
 	case $1 in
-	proxy/main.* | proxy/runtime.* | proxy/runtime_ports.*) echo main ;;
+	proxy/main.* | proxy/runtime.* | proxy/runtime_*) echo main ;;
 	proxy/worker.*) echo worker ;;
 	proxy/listener.*) echo listener ;;
 	proxy/session.* | proxy/session_*) echo session ;;
