@@ -71,7 +71,7 @@ static void check_user(struct config_build *build)
 	const char *user = build->config->user;
 
 	if (user != NULL && getpwnam(user) == NULL)
-		config_error(build->report, root_place(build, "user"), "user", "there is no user %s",
+		config_error(build->report, root_place(build, "user"), "user", "there is no user \"%s\"",
 			     config_quote(user).text);
 }
 
