@@ -599,7 +599,7 @@ void session_settle(struct session *s)
 	if (s->tls_begin || s->clear_begin)
 		client_wants &= ~(unsigned)STREAM_READ; /* what comes now is for the handshake, or for the end of TLS */
 	if (s->clearing)
-		client_wants = s->clear_notified ? STREAM_READ : STREAM_WRITE;
+		client_wants = s->clear_blocked ? STREAM_WRITE : STREAM_READ;
 	if (!s->securing)
 		stream_watch(&s->client.stream, client_wants);
 	if (stream_is_open(&s->server.stream) && !s->server_securing)

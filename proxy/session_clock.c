@@ -44,6 +44,7 @@ enum wait {
 	WAIT_QUEUE,	/* a place in the queue for a server */
 	WAIT_ABOR,	/* the second reply of an aborted transfer */
 	WAIT_QUIT,	/* a server that does not answer QUIT does not keep the client from its 221 */
+	WAIT_CLEAR,	/* CCC: a client that waits for our close_notify */
 	WAIT_GONE,	/* a client that has sent FIN may still read (half-closed), but not for long */
 };
 
@@ -73,6 +74,8 @@ static struct next_deadline next_deadline(struct session *s)
 		sooner(&next, s->abor_until_ms, WAIT_ABOR);
 	if (s->purpose == PURPOSE_QUIT)
 		sooner(&next, s->quit_ms + close_ms, WAIT_QUIT);
+	if (s->clearing && s->clear_notify_ms != 0)
+		sooner(&next, s->clear_notify_ms, WAIT_CLEAR);
 	if (s->client_eof)
 		sooner(&next, s->client_eof_ms + close_ms, WAIT_GONE);
 	return next;
@@ -196,6 +199,9 @@ static void on_wait_over(struct session *s, enum wait wait, enum clock_id clock)
 		return;
 	case WAIT_QUIT:
 		session_say_goodbye(s);
+		return;
+	case WAIT_CLEAR:
+		session_clear_notify(s);
 		return;
 	case WAIT_GONE:
 		session_end(s, END_CLIENT_CLOSED);

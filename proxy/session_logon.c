@@ -132,6 +132,7 @@ static void on_server_secured(void *owner, int result)
 	s->loop->now_ms = sp_now_ms();
 	s->server_securing = false;
 	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
+	session_tls_done(s, "server", result == 0 ? &s->server.stream : NULL, LEVEL_INFO);
 	if (result != 0) {
 		logon_server_failed(s, tls_error());
 	} else if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT) {

@@ -161,6 +161,7 @@ struct session {
 	int64_t abor_until_ms;		    /* PURPOSE_ABOR: when we stop to wait */
 	int64_t client_eof_ms;		    /* client_eof: since when */
 	int64_t refuse_at_ms;		    /* LOGON_REFUSED: when the 530 is due */
+	int64_t clear_notify_ms;	    /* clearing: when ours is sent without the client's; 0: it was */
 	int64_t quit_ms;		    /* PURPOSE_QUIT: when it was sent */
 	struct netaddr local;		    /* our end of the client's control connection; AF_UNSPEC: not asked yet */
 	struct netaddr server_local;	    /* our end of the server's */
@@ -177,7 +178,7 @@ struct session {
 	bool server_securing;
 	bool clear_begin;		    /* CCC's 200 is to be written, and close_notify behind it */
 	bool clearing;			    /* CCC: the client's close_notify is waited for */
-	bool clear_notified;		    /* ours is on its way */
+	bool clear_blocked;		    /* ours does not fit into the socket */
 	bool needs_no_password;		    /* logged on by its certificate: a PASS is superfluous */
 	bool pbsz;			    /* RFC 4217 section 8: PBSZ has come */
 	bool prot_p;			    /* PROT P: the client's data connections are protected */
@@ -235,6 +236,11 @@ void session_update_deadline(struct session *s);
 
 /* session_tls.c */
 
+/*
+ * A handshake is over: what is said and counted of it. `leg`: "client", "server",
+ * "client data", "server data"; secured == NULL: it failed (tls_error()).
+ */
+void session_tls_done(struct session *s, const char *leg, const struct stream *secured, enum event_level level);
 /* Starts the handshake with the client. */
 void session_secure_client(struct session *s);
 void session_set_server(struct session *s, int fd, const struct netaddr *address);
@@ -250,8 +256,10 @@ const struct netaddr *session_local(struct session *s);
 
 /* session_ccc.c */
 
-/* The 200 is written: says close_notify and waits for the client's. May end the session. */
+/* The 200 is written: waits for the client's close_notify. May end the session. */
 void session_clear_begin(struct session *s);
+/* The client has not said close_notify in time: ours. May end the session. */
+void session_clear_notify(struct session *s);
 /* Something came, or can be written. May end the session. */
 void session_clear_step(struct session *s);
 

@@ -18,7 +18,7 @@ void queue_free(struct session *s)
 	if (s->queue == NULL)
 		return;
 	/* PASS may be among the lines. */
-	explicit_bzero(s->queue, s->queue_n);
+	explicit_bzero(s->queue, s->queue_cap);
 	free(s->queue);
 	s->queue = NULL;
 	s->queue_n = 0;
@@ -39,7 +39,7 @@ static bool queue_grow(struct session *s, size_t need)
 		return false;
 	if (s->queue != NULL) {
 		memcpy(grown, s->queue, s->queue_n);
-		explicit_bzero(s->queue, s->queue_n);
+		explicit_bzero(s->queue, s->queue_cap);
 		free(s->queue);
 	} else {
 		ledger_add(&s->live->ledger, LEDGER_BUFFER);

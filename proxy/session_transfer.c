@@ -268,6 +268,12 @@ static bool is_the_clients(const struct session *s)
 	       tls_same_certificate(data, s->client_tls);
 }
 
+static void foreign_data(struct session *s)
+{
+	counter_add(s->loop->counters, COUNT_TLS_FOREIGN, 1);
+	data_ended(s, DATA_TLS_FOREIGN);
+}
+
 /* The operator's mistake, not the client's: both are told so. */
 static void source_port_denied(struct session *s)
 {
@@ -303,12 +309,25 @@ static bool introduce(struct session *s, enum side side)
 	return session_send_header(s, stream);
 }
 
+/* on_side comes once for the connection and once more when it is protected. */
+static void tell_tls(struct session *s, enum side side, int error)
+{
+	const struct data_side *d = &s->transfer->data->sides[side];
+	const char *leg = side == SIDE_CLIENT ? "client data" : "server data";
+
+	if (error == 0 && stream_is_tls(&d->stream))
+		session_tls_done(s, leg, &d->stream, LEVEL_DEBUG);
+	else if (error != 0 && d->tls_failed)
+		session_tls_done(s, leg, NULL, LEVEL_NOTICE);
+}
+
 static void on_side(void *owner, enum side side, int error)
 {
 	struct session *s = owner;
 	struct transfer *t = s->transfer;
 
 	if (t->running && !t->ended) {
+		tell_tls(s, side, error);
 		if (error == 0 && !introduce(s, side)) {
 			data_ended(s, DATA_SERVER_NO_SHOW);
 			transfer_check(s);
@@ -316,7 +335,7 @@ static void on_side(void *owner, enum side side, int error)
 			if (side == SIDE_SERVER)
 				dial_client(s);
 			else if (!is_the_clients(s))
-				data_ended(s, DATA_TLS_FOREIGN);
+				foreign_data(s);
 			if (t->ended)
 				transfer_check(s);
 			else

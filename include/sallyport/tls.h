@@ -43,7 +43,7 @@ struct tls_listener_settings {
 	size_t identities_n;
 	enum tls_version min_version;
 	const char *ciphers;	  /* TLS 1.2; NULL: Mozilla's intermediate list */
-	const char *ciphersuites; /* TLS 1.3; NULL: OpenSSL's */
+	const char *ciphersuites; /* TLS 1.3; NULL: Mozilla's intermediate list */
 	const char *groups;	  /* NULL: X25519:P-256:P-384 */
 	enum tls_client_certificates client_certificates;
 	const char *client_ca;	  /* PEM file; for OPTIONAL and REQUIRED */
@@ -112,8 +112,9 @@ SP_MUSTCHECK int tls_connect(struct stream *s, struct tls_context *context, cons
 struct tls_facts {
 	const char *version; /* "TLSv1.3"; static */
 	const char *cipher;  /* static */
+	bool is_1_3;
 	bool resumed;
-	char sni[256];	     /* name that the client asked for; "" */
+	char sni[256];	     /* name that the client asked for, or we; "" */
 	char subject[256];   /* of the peer's verified certificate, RFC 2253; "" */
 };
 void tls_facts(const struct stream *s, struct tls_facts *out);

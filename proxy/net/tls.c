@@ -20,11 +20,12 @@
 #include "sallyport/span.h"
 #include "tls_private.h"
 
-/* Mozilla's intermediate list, version 5.7. */
+/* Mozilla's intermediate lists, version 5.7. */
 #define CIPHERS                                                                                    \
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"   \
 	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"     \
 	"DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
+#define CIPHERSUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS	     "X25519:P-256:P-384"
 #define CACHE_MAX    20480
 #define SESSION_SECS 86400 /* data connections resume sessions as old as their control connection */
@@ -273,6 +274,7 @@ static bool set_up_listener(SSL_CTX *ctx, struct tls_context *context, size_t i,
 			    const struct tls_listener_settings *settings, char error[TLS_ERROR_MAX])
 {
 	const char *ciphers = settings->ciphers != NULL ? settings->ciphers : CIPHERS;
+	const char *suites = settings->ciphersuites != NULL ? settings->ciphersuites : CIPHERSUITES;
 	const char *groups = settings->groups != NULL ? settings->groups : GROUPS;
 	unsigned char scope[TLS_SCOPE_BYTES];
 
@@ -290,9 +292,8 @@ static bool set_up_listener(SSL_CTX *ctx, struct tls_context *context, size_t i,
 	}
 	if (SSL_CTX_set_cipher_list(ctx, ciphers) != 1)
 		return fail(error, "tls_ciphers: no cipher of the list is known:", ciphers);
-	if (settings->ciphersuites != NULL && SSL_CTX_set_ciphersuites(ctx, settings->ciphersuites) != 1)
-		return fail(error, "tls_ciphersuites: not a list of TLS 1.3 cipher suites:",
-			    settings->ciphersuites);
+	if (SSL_CTX_set_ciphersuites(ctx, suites) != 1)
+		return fail(error, "tls_ciphersuites: not a list of TLS 1.3 cipher suites:", suites);
 	if (!use_groups(ctx, groups))
 		return fail(error, "tls_groups: not a list of groups:", groups);
 	return use_identity(ctx, settings->identities[i].certificate, settings->identities[i].private_key,

@@ -59,6 +59,7 @@ void tls_facts(const struct stream *s, struct tls_facts *out)
 
 	memset(out, 0, sizeof(*out));
 	out->version = SSL_get_version(conn->ssl);
+	out->is_1_3 = SSL_version(conn->ssl) >= TLS1_3_VERSION;
 	out->cipher = SSL_get_cipher_name(conn->ssl);
 	out->resumed = SSL_session_reused(conn->ssl) != 0;
 	sp_copy(out->sni, sizeof(out->sni), name);

@@ -240,7 +240,7 @@ const struct config_key config_keys[] = {
 	STRING(SECTION_LISTENER, "tls_ciphers", TEXT, struct listener_config, tls.ciphers, NULL, 4095,
 	       "Ciphers of TLS 1.2, in OpenSSL's notation; Mozilla's intermediate list when not given."),
 	STRING(SECTION_LISTENER, "tls_ciphersuites", TEXT, struct listener_config, tls.ciphersuites, NULL, 4095,
-	       "Cipher suites of TLS 1.3, in OpenSSL's notation."),
+	       "Cipher suites of TLS 1.3, in OpenSSL's notation; Mozilla's intermediate list when not given."),
 	STRING(SECTION_LISTENER, "tls_groups", TEXT, struct listener_config, tls.groups, NULL, 4095,
 	       "Groups of the key exchange, in order; X25519:P-256:P-384 when not given."),
 	WORD(SECTION_LISTENER, "client_certificates", enum tls_client_certificates, struct listener_config,

@@ -16,8 +16,8 @@ import tls
 from rude import RudeClient, RudeServer, drain
 from sallyport import SANITIZERS, Configuration, Sallyport
 from support import eventually, random_bytes, run
-from tls import TlsClient, client_context, front_settings, reach
-from tls import authority, before, pair  # noqa: F401 (fixtures)
+from tls import TlsClient, TlsRudeServer, back_settings, client_context, front_settings, reach
+from tls import authority, before, pair, server_pair  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.proxy
 
@@ -481,3 +481,43 @@ def test_curl_logs_on_by_certificate(fleet, before, authority, alice, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+# ------------------------------------------------------------------------------------ what is said
+
+
+def test_events_and_counters_say_what_was_agreed_on_each_leg(before, authority, server_pair, alice):
+    with TlsRudeServer(server_pair, version="1.2", files={b"f": CONTENT}) as server:
+        front = before(server, listener=demanding(authority), server=back_settings(authority, tls_name="server.test"))
+        with reach(front, authority, pair=alice, version="1.3") as client:
+            client.logon().protect()
+            assert client.get("RETR f")[0] == CONTENT
+            client.quit()
+        legs = {e["text"].split(" cipher=")[0]: e for e in front.events("tls")}
+        assert set(legs) == {"leg=client", "leg=server", "leg=client data", "leg=server data"}
+        for name, version, outcome, level in (
+            ("leg=client", "TLSv1.3", "full", "info"), ("leg=server", "TLSv1.2", "full", "info"),
+            ("leg=client data", "TLSv1.3", "resumed", "debug"), ("leg=server data", "TLSv1.2", "resumed", "debug"),
+        ):  # fmt: skip
+            event = legs[name]
+            assert (event["tls"], event["outcome"], event["level"]) == (version, outcome, level), event
+            server_side = "server" in name
+            assert f"sni={'server.test' if server_side else 'localhost'}" in event["text"]
+            assert f"subject=CN={'server.test' if server_side else 'alice'}" in event["text"]
+        stats = front.stats()
+        counted = {key: stats[key] for key in ("tls_handshakes", "tls_1_2", "tls_1_3", "tls_resumed", "tls_failures")}
+        assert counted == {"tls_handshakes": 4, "tls_1_2": 2, "tls_1_3": 2, "tls_resumed": 2, "tls_failures": 0}
+
+
+def test_a_failed_handshake_on_a_data_connection_is_said_and_counted(before, authority):
+    with RudeServer(files={b"f": CONTENT}) as server:
+        front = before(server)
+        with reach(front, authority) as client:
+            client.logon().protect()
+            with client.open_data() as raw:
+                client.ask("RETR f", 150)
+                raw.sendall(b"this is no TLS\r\n")
+                client.expect(522)
+            assert front.wait_event("tls", outcome="failed")["text"].startswith("leg=client data ")
+            assert front.stats()["tls_failures"] == 1
+            assert client.get("RETR f")[0] == CONTENT
