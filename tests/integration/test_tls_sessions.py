@@ -493,6 +493,7 @@ def test_events_and_counters_say_what_was_agreed_on_each_leg(before, authority, 
             client.logon().protect()
             assert client.get("RETR f")[0] == CONTENT
             client.quit()
+        front.wait_event("session_end")
         legs = {e["text"].split(" cipher=")[0]: e for e in front.events("tls")}
         assert set(legs) == {"leg=client", "leg=server", "leg=client data", "leg=server data"}
         for name, version, outcome, level in (
