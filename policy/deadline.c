@@ -54,6 +54,7 @@ struct deadline deadline_next(const struct clock_facts *f, const struct timeouts
 	/* In the order of tbl/clocks.def: of two that are due together the first is named. */
 	consider(&best, CLOCK_COMMAND, f->line_started_ms, t->command_timeout);
 	consider(&best, CLOCK_TLS, f->tls_started_ms, t->tls_timeout);
+	consider(&best, CLOCK_TLS, f->data_securing_ms, t->tls_timeout);
 	if (at_rest && !f->command_running)
 		consider(&best, CLOCK_IDLE, f->last_activity_ms, t->idle_timeout);
 	if (at_rest)

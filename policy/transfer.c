@@ -67,6 +67,11 @@ static const struct ending endings[] = {
 		"TLS negotiation failed on the server's data connection.",
 		"TLS negotiation failed on the server's data connection.",
 	},
+	[DATA_TLS_FOREIGN] = {
+		"tls_foreign", 522,
+		"That data connection is not yours: it must resume the TLS session of this one.",
+		"That data connection is not yours: it must resume the TLS session of this one.",
+	},
 };
 // clang-format on
 

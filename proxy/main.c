@@ -16,6 +16,8 @@
 #include "sallyport/route_query.h"
 #include "sallyport/runtime.h"
 #include "sallyport/runtime_names.h"
+#include "sallyport/runtime_user.h"
+#include "sallyport/secret_keeper.h"
 
 enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_NO_ROUTE = 3 };
 
@@ -255,6 +257,7 @@ int main(int argc, char **argv)
 {
 	struct options options = { 0 };
 	int status = read_options(argc, argv, &options);
+	char error[RUNTIME_USER_ERROR_MAX];
 	struct config *config;
 	struct event_base *base;
 
@@ -268,13 +271,20 @@ int main(int argc, char **argv)
 		config_unref(&config);
 		return status;
 	}
+	if (!runtime_user_become(config, error)) {
+		fprintf(stderr, "sallyport: user: %s\n", error);
+		config_unref(&config);
+		return EXIT_RUNTIME;
+	}
 	base = event_base_new();
 	if (base == NULL) {
 		fprintf(stderr, "sallyport: cannot make an event loop\n");
 		config_unref(&config);
+		secret_keeper_stop();
 		return EXIT_RUNTIME;
 	}
 	status = serve(base, config);
+	secret_keeper_stop();
 	event_base_free(base);
 	libevent_global_shutdown();
 	return status;

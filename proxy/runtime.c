@@ -23,6 +23,7 @@
 #include "sallyport/port_registry.h"
 #include "sallyport/runtime_doors.h"
 #include "sallyport/runtime_ports.h"
+#include "sallyport/runtime_tickets.h"
 #include "sallyport/worker.h"
 
 #define EVENT_QUEUE_CAPACITY 8192
@@ -58,6 +59,7 @@ struct runtime {
 	struct runtime_ports ports;
 	struct port_registry *registry;
 	struct runtime_doors doors;
+	struct runtime_tickets tickets;
 	struct reaper *reaper;
 	struct caretaker *caretaker;
 	struct auditor *auditor;
@@ -194,7 +196,8 @@ static void on_waiters(evutil_socket_t fd, short what, void *arg)
 
 	if (++rt->turns % FILES_LOOK_TURNS == 0)
 		look_at_files(rt);
-
+	if (runtime_tickets_turn(&rt->tickets, rt->config, sp_now_ms()))
+		log_write(rt->queue, LEVEL_INFO, "the key of TLS session tickets has changed");
 	(void)fd;
 	(void)what;
 	runtime_doors_tend(&rt->doors, rt->config);
@@ -340,7 +343,8 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 	}
 	rt->doors.mailboxes = rt->mailboxes;
 	rt->doors.workers = rt->workers_n;
-	return attach_ledgers(rt, rt->config) && runtime_ports_attach(&rt->ports, rt->config);
+	return attach_ledgers(rt, rt->config) && runtime_ports_attach(&rt->ports, rt->config) &&
+	       runtime_tickets_attach(&rt->tickets, rt->config) && runtime_tickets_take(&rt->tickets, rt->config);
 }
 
 static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
@@ -596,7 +600,8 @@ void runtime_reload(struct runtime *rt)
 	keep_fixed(rt, new);
 	set_error(error, "out of memory", "");
 	if (!probe_binds(new, rt->config, error) || !attach_ledgers(rt, new) ||
-	    !runtime_ports_attach(&rt->ports, new) || !runtime_doors_open(&rt->doors, rt->config, new, error) ||
+	    !runtime_ports_attach(&rt->ports, new) || !runtime_tickets_attach(&rt->tickets, new) ||
+	    !runtime_doors_open(&rt->doors, rt->config, new, error) ||
 	    !send_updates(rt, new, error)) {
 		emit_text(rt, EVENT_CONFIG_REFUSED, error);
 		config_unref(&new);
@@ -609,6 +614,8 @@ void runtime_reload(struct runtime *rt)
 	rt->config = new;
 	rt->tls_loaded = stamp;
 	rt->tls_seen = stamp;
+	if (!runtime_tickets_take(&rt->tickets, new))
+		log_write(rt->queue, LEVEL_ERROR, "no random numbers: the keys of TLS session tickets stay");
 	for (size_t i = 0; i < rt->ledgers_n; i++)
 		offer_waiters(rt, rt->ledgers[i].ledger);
 	emit_text(rt, EVENT_CONFIG_LOADED, new->file);
@@ -714,6 +721,7 @@ void runtime_free(struct runtime **runtime)
 	runtime_ports_fini(&rt->ports);
 	runtime_doors_fini(&rt->doors);
 	port_registry_free(&rt->registry);
+	runtime_tickets_fini(&rt->tickets);
 	config_unref(&rt->config);
 	fd_registry_fini();
 	free(rt);

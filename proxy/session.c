@@ -511,6 +511,8 @@ void session_end(struct session *s, enum end_reason reason)
 	s->host = NULL;
 	free(s->certificate);
 	s->certificate = NULL;
+	free(s->client_tls);
+	s->client_tls = NULL;
 	if (s->securing)
 		loop->handshakes--;
 	counter_add(loop->counters, COUNT_SESSIONS_ENDED, 1);
@@ -560,12 +562,18 @@ static bool flush_both(struct session *s, unsigned *client_wants, unsigned *serv
 	return true;
 }
 
+/* Into TLS or out of it: no command is run meanwhile. */
+static bool session_changes_tls(const struct session *s)
+{
+	return s->tls_begin || s->securing || s->clear_begin || s->clearing;
+}
+
 static void run_queue(struct session *s)
 {
 	enum queued kind;
 	struct span line;
 
-	while (!s->ending && !s->no_memory && s->purpose == PURPOSE_NONE && !s->tls_begin && !s->securing &&
+	while (!s->ending && !s->no_memory && s->purpose == PURPOSE_NONE && !session_changes_tls(s) &&
 	       control_pending(&s->client).n < CONTROL_OUT_HIGH && queue_pop(s, &kind, &line))
 		command_line(s, kind, line);
 }
@@ -599,6 +607,11 @@ void session_settle(struct session *s)
 			return;
 		}
 	}
+	if (s->clear_begin && control_pending(&s->client).n == 0) {
+		session_clear_begin(s);
+		if (s->ending)
+			return;
+	}
 	if (s->client_eof && (s->purpose == PURPOSE_NONE || s->purpose == PURPOSE_TRANSFER) &&
 	    queue_is_empty(s)) {
 		session_end(s, END_CLIENT_CLOSED);
@@ -611,8 +624,10 @@ void session_settle(struct session *s)
 		    control_pending(&s->server).n < CONTROL_OUT_HIGH)
 			client_wants |= STREAM_READ;
 	}
-	if (s->tls_begin)
-		client_wants &= ~(unsigned)STREAM_READ; /* what comes now is for the handshake */
+	if (s->tls_begin || s->clear_begin)
+		client_wants &= ~(unsigned)STREAM_READ; /* what comes now is for the handshake, or for the end of TLS */
+	if (s->clearing)
+		client_wants = s->clear_blocked ? STREAM_WRITE : STREAM_READ;
 	if (!s->securing)
 		stream_watch(&s->client.stream, client_wants);
 	if (stream_is_open(&s->server.stream) && !s->server_securing)
@@ -646,7 +661,9 @@ static void on_client_ready(void *owner, unsigned ready)
 	struct session *s = owner;
 
 	s->loop->now_ms = sp_now_ms();
-	if ((ready & STREAM_READ) && !s->ending) {
+	if (s->clearing && !s->ending) {
+		session_clear_step(s);
+	} else if ((ready & STREAM_READ) && !s->ending) {
 		if (s->header_awaited)
 			session_read_header(s);
 		else

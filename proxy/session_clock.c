@@ -45,6 +45,7 @@ enum wait {
 	WAIT_ABOR,	/* the second reply of an aborted transfer */
 	WAIT_QUIT,	/* a server that does not answer QUIT does not keep the client from its 221 */
 	WAIT_AHEAD,	/* a server that was connected to before USER, which does not come */
+	WAIT_CLEAR,	/* CCC: a client that waits for our close_notify */
 	WAIT_GONE,	/* a client that has sent FIN may still read (half-closed), but not for long */
 };
 
@@ -76,6 +77,8 @@ static struct next_deadline next_deadline(struct session *s)
 		sooner(&next, s->quit_ms + close_ms, WAIT_QUIT);
 	if (s->ahead_ms != 0 && s->policy->timeouts.connect_timeout > 0)
 		sooner(&next, s->ahead_ms + s->policy->timeouts.connect_timeout, WAIT_AHEAD);
+	if (s->clearing && s->clear_notify_ms != 0)
+		sooner(&next, s->clear_notify_ms, WAIT_CLEAR);
 	if (s->client_eof)
 		sooner(&next, s->client_eof_ms + close_ms, WAIT_GONE);
 	return next;
@@ -158,12 +161,17 @@ static void on_clock(struct session *s, enum clock_id clock)
 	case CLOCK_STALL:
 		transfer_on_clock(s, clock);
 		return;
+	case CLOCK_TLS:
+		if (s->facts.tls_started_ms == 0) {
+			transfer_on_clock(s, clock); /* of a data connection: the session stays */
+			return;
+		}
+		break;
 	case CLOCK_FINAL_REPLY:
 		transfer_on_clock(s, clock);
 		break;
 	case CLOCK_LOGIN:
 	case CLOCK_COMMAND:
-	case CLOCK_TLS:
 	case CLOCK_IDLE:
 	case CLOCK_NO_TRANSFER:
 	case CLOCK_SESSION:
@@ -197,6 +205,9 @@ static void on_wait_over(struct session *s, enum wait wait, enum clock_id clock)
 		return;
 	case WAIT_AHEAD:
 		logon_give_up_server(s);
+		return;
+	case WAIT_CLEAR:
+		session_clear_notify(s);
 		return;
 	case WAIT_GONE:
 		session_end(s, END_CLIENT_CLOSED);

@@ -93,6 +93,7 @@ static void answer_local(struct session *s, const struct command *command)
 
 /* --- RFC 2228 and 4217 ----------------------------------------------------------------- */
 
+/* Now: CCC may have taken it away. */
 static bool is_protected(const struct session *s)
 {
 	return stream_is_tls(&s->client.stream);
@@ -172,11 +173,33 @@ static void prot(struct session *s, struct span level)
 	}
 }
 
+/*
+ * Only behind the logon: a password is never said in clear for it. Commands that
+ * were sent behind it, before its reply, would be neither protected nor clear.
+ */
+static void ccc(struct session *s)
+{
+	if (!s->policy->allow_ccc) {
+		bad(s, 534, "The control connection stays protected.");
+	} else if (s->phase != PHASE_READY) {
+		bad(s, 503, "Log on first.");
+	} else {
+		s->clear_begin = true;
+		session_reply(s, 200, "The control connection goes on in clear.");
+	}
+}
+
+/* After CCC nothing of this is of use any more, but data connections may be protected or not as before. */
+static bool is_level(enum verb verb)
+{
+	return verb == VERB_PBSZ || verb == VERB_PROT;
+}
+
 static void answer_security(struct session *s, const struct command *command)
 {
 	if (command->verb == VERB_AUTH) {
 		auth(s, command->argument);
-	} else if (!is_protected(s)) {
+	} else if (!is_protected(s) && !(s->client_tls != NULL && is_level(command->verb))) {
 		bad(s, command->verb == VERB_CCC ? 533 : 503,
 		    command->verb == VERB_CCC ? "The control connection is not protected."
 					      : "Use AUTH first.");
@@ -185,7 +208,7 @@ static void answer_security(struct session *s, const struct command *command)
 	} else if (command->verb == VERB_PROT) {
 		prot(s, command->argument);
 	} else if (command->verb == VERB_CCC) {
-		bad(s, 534, "The control connection stays protected.");
+		ccc(s);
 	} else {
 		bad(s, 503, "TLS has no use for this command.");
 	}
@@ -295,7 +318,9 @@ static void act(struct session *s, const struct command *command, struct span li
 			logon_user(s, line, command->argument);
 		return;
 	case VERB_ACTION_PASS:
-		if (ready)
+		if (s->needs_no_password)
+			session_reply(s, 202, "No password is needed: your certificate stands for it.");
+		else if (ready)
 			bad(s, 503, "Already logged on.");
 		else if (!lacks_tls(s))
 			logon_pass(s, line);

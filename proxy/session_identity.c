@@ -22,7 +22,7 @@ static void wipe(char **line)
 }
 
 /* "VERB argument", in memory of its own. A line may hold "CR NUL"; what follows the NUL is not kept. */
-static bool keep(char **to, const char *verb, struct span argument)
+bool identity_keep(char **to, const char *verb, struct span argument)
 {
 	size_t head = strlen(verb) + 1;
 
@@ -75,9 +75,9 @@ bool identity_take_user(struct session *s, const struct route_rule *rule, struct
 
 	logon->as = rule->credentials != NULL ? credentials_for_user(rule->credentials, name) : NULL;
 	if (logon->as != NULL)
-		return keep(&logon->user_line, "USER", logon->as->user);
+		return identity_keep(&logon->user_line, "USER", logon->as->user);
 	if (rule->strip_domain)
-		return keep(&logon->user_line, "USER", without_domain(name));
+		return identity_keep(&logon->user_line, "USER", without_domain(name));
 	return keep_line(&logon->user_line, line);
 }
 
@@ -86,7 +86,7 @@ bool identity_take_password(struct session *s, struct span line)
 	struct logon *logon = s->logon;
 
 	if (logon->as != NULL)
-		return keep(&logon->pass_line, "PASS", logon->as->password);
+		return identity_keep(&logon->pass_line, "PASS", logon->as->password);
 	return keep_line(&logon->pass_line, line);
 }
 
@@ -100,7 +100,7 @@ bool identity_know_account(struct session *s)
 	struct logon *logon = s->logon;
 
 	if (logon->acct_line == NULL && logon->as != NULL && logon->as->account.n > 0 &&
-	    !keep(&logon->acct_line, "ACCT", logon->as->account))
+	    !identity_keep(&logon->acct_line, "ACCT", logon->as->account))
 		s->no_memory = true;
 	return logon->acct_line != NULL;
 }

@@ -130,6 +130,7 @@ static void on_server_secured(void *owner, int result)
 	s->loop->now_ms = sp_now_ms();
 	s->server_securing = false;
 	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
+	session_tls_done(s, "server", result == 0 ? &s->server.stream : NULL, LEVEL_INFO);
 	if (result != 0) {
 		logon_server_failed(s, tls_error());
 	} else if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT) {
@@ -498,7 +499,9 @@ void logon_user(struct session *s, struct span line, struct span name)
 		s->no_memory = true;
 		return;
 	}
-	if (identity_is_guarded(s)) {
+	if (!logon_by_certificate(s, name))
+		return;
+	if (identity_is_guarded(s) && !s->logon->by_certificate) {
 		identity_ask_password(s);
 		return;
 	}
@@ -594,6 +597,8 @@ static void emit_logged_on(struct session *s)
 
 	describe_leg(text, sizeof(text), "client", &s->client.stream);
 	describe_leg(text, sizeof(text), "server", &s->server.stream);
+	if (s->logon->by_certificate)
+		sp_copy(text + strlen(text), sizeof(text) - strlen(text), " by=certificate");
 	emit_logon(s, EVENT_LOGON, 230, text);
 }
 
@@ -619,11 +624,21 @@ static void logged_on(struct session *s)
 	feat_ask(s);
 }
 
+/* What the client is told of its logon. RFC 2228 section 3: without a password it is 232. */
+static void tell_logged_on(struct session *s, struct span reply)
+{
+	s->needs_no_password = s->logon->by_certificate;
+	if (s->logon->by_certificate)
+		session_reply(s, 232, "User %s logged on, authorized by certificate.", s->info.user);
+	else
+		session_to_client(s, reply);
+	logged_on(s);
+}
+
 static void on_accepted(struct session *s, const struct reply *reply)
 {
 	if (!s->utf8_on) {
-		session_to_client(s, reply->raw);
-		logged_on(s);
+		tell_logged_on(s, reply->raw);
 		return;
 	}
 	s->logon->held = malloc(reply->raw.n);
@@ -840,8 +855,7 @@ void logon_on_reply(struct session *s, const struct reply *reply)
 		on_logon_answer(s, reply);
 		return;
 	case LOGON_UTF8:
-		session_to_client(s, span_from(s->logon->held, s->logon->held_n));
-		logged_on(s);
+		tell_logged_on(s, span_from(s->logon->held, s->logon->held_n));
 		return;
 	case LOGON_NONE:
 	case LOGON_QUEUED:

@@ -4,6 +4,8 @@
  * session_proxy.c (whose addresses), session_queue.c (command lines),
  * session_command.c (what a command does), session_ahead.c (a server before
  * USER), session_logon.c (USER to 230), session_identity.c (as whom),
+ * session_certificate.c (the certificate that stands for a password),
+ * session_tls.c and session_ccc.c (into TLS and out of it),
  * session_feat.c (what may be promised),
  * session_transfer.c (PASV to 226).
  *
@@ -82,6 +84,7 @@ struct logon {
 	char *user_line;    /* command lines for the server; session_identity.c */
 	char *pass_line;
 	char *acct_line;
+	bool by_certificate; /* the password is ours: the client's certificate stands for it */
 	char *held;	    /* the 230, while OPTS UTF8 is repeated */
 	size_t held_n;
 	int64_t waited_ms;  /* in the queue: when it was joined, or the last line of text said */
@@ -99,6 +102,7 @@ struct transfer {
 	unsigned methods_left; /* bits by enum method (session_arrange.c) */
 	struct netaddr client_target; /* PORT, EPRT */
 	struct resolver_query *lookup; /* of the address that PASV is answered with */
+	int64_t securing_ms[2]; /* when the side's handshake began */
 	bool prepared;	       /* both sides are arranged: a transfer command may come */
 	bool running;	       /* the transfer command is sent */
 	bool client_told;      /* a 1yz has been passed on */
@@ -156,12 +160,14 @@ struct session {
 	struct logon *logon;
 	struct transfer *transfer;
 	char *host;			    /* HOST's argument, or the name of the SNI */
+	struct tls_memory *client_tls;	    /* of its control connection; NULL: it never was protected */
 	char *certificate;		    /* subject of the client's verified certificate; NULL: none */
 
 	struct clock_facts facts;
 	int64_t abor_until_ms;		    /* PURPOSE_ABOR: when we stop to wait */
 	int64_t client_eof_ms;		    /* client_eof: since when */
 	int64_t refuse_at_ms;		    /* LOGON_REFUSED: when the 530 is due */
+	int64_t clear_notify_ms;	    /* clearing: when ours is sent without the client's; 0: it was */
 	int64_t quit_ms;		    /* PURPOSE_QUIT: when it was sent */
 	int64_t ahead_ms;		    /* a server is held for a client that has not said USER: since when */
 	struct netaddr local;		    /* our end of the client's control connection; AF_UNSPEC: not asked yet */
@@ -177,6 +183,10 @@ struct session {
 	bool securing;			    /* the client's handshake runs: its stream is not ours meanwhile */
 	bool server_tls_begin;		    /* the server's 234 is here */
 	bool server_securing;
+	bool clear_begin;		    /* CCC's 200 is to be written, and close_notify behind it */
+	bool clearing;			    /* CCC: the client's close_notify is waited for */
+	bool clear_blocked;		    /* ours does not fit into the socket */
+	bool needs_no_password;		    /* logged on by its certificate: a PASS is superfluous */
 	bool pbsz;			    /* RFC 4217 section 8: PBSZ has come */
 	bool prot_p;			    /* PROT P: the client's data connections are protected */
 	bool server_prot;		    /* the same, towards the server */
@@ -235,6 +245,11 @@ void session_update_deadline(struct session *s);
 
 /* session_tls.c */
 
+/*
+ * A handshake is over: what is said and counted of it. `leg`: "client", "server",
+ * "client data", "server data"; secured == NULL: it failed (tls_error()).
+ */
+void session_tls_done(struct session *s, const char *leg, const struct stream *secured, enum event_level level);
 /* Starts the handshake with the client. */
 void session_secure_client(struct session *s);
 void session_set_server(struct session *s, int fd, const struct netaddr *address);
@@ -249,6 +264,23 @@ void session_log_event(struct session *s, struct sp_event *event, enum event_kin
 void session_desync(struct session *s, int code);
 /* Our end of the control connection with the client. */
 const struct netaddr *session_local(struct session *s);
+
+/* session_ccc.c */
+
+/* The 200 is written: waits for the client's close_notify. May end the session. */
+void session_clear_begin(struct session *s);
+/* The client has not said close_notify in time: ours. May end the session. */
+void session_clear_notify(struct session *s);
+/* Something came, or can be written. May end the session. */
+void session_clear_step(struct session *s);
+
+/* session_certificate.c */
+
+/*
+ * Before the logon of this user goes on: when the client's certificate stands
+ * for the password, prepares what the server will be told. False: no memory (noted).
+ */
+bool logon_by_certificate(struct session *s, struct span user);
 
 /* session_proxy.c */
 
@@ -322,6 +354,8 @@ void logon_free(struct session *s);
 
 /* session_identity.c: as whom the client is logged on. These return false for want of memory. */
 
+/* "VERB argument" in place of the line before, which is wiped. False: no memory. */
+bool identity_keep(char **to, const char *verb, struct span argument);
 /* Makes the USER for the server: the client's line, or what the rule makes of the name. */
 bool identity_take_user(struct session *s, const struct route_rule *rule, struct span line, struct span name);
 bool identity_take_password(struct session *s, struct span line);

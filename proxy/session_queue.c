@@ -18,7 +18,7 @@ void queue_free(struct session *s)
 	if (s->queue == NULL)
 		return;
 	/* PASS may be among the lines. */
-	explicit_bzero(s->queue, s->queue_n);
+	explicit_bzero(s->queue, s->queue_cap);
 	free(s->queue);
 	s->queue = NULL;
 	s->queue_n = 0;
@@ -39,7 +39,7 @@ static bool queue_grow(struct session *s, size_t need)
 		return false;
 	if (s->queue != NULL) {
 		memcpy(grown, s->queue, s->queue_n);
-		explicit_bzero(s->queue, s->queue_n);
+		explicit_bzero(s->queue, s->queue_cap);
 		free(s->queue);
 	} else {
 		ledger_add(&s->live->ledger, LEDGER_BUFFER);
@@ -131,8 +131,8 @@ void session_feed(struct session *s, struct span bytes)
 		switch (result) {
 		case LINE_OK:
 			take_line(s, QUEUED_LINE, line);
-			if (!session_is_over(s) && s->tls_begin) {
-				/* CVE-2011-0411: what came in clear must not run as if it were protected. */
+			if (!session_is_over(s) && (s->tls_begin || s->clear_begin)) {
+				/* CVE-2011-0411: what came in clear must not run as if it were protected; nor the reverse. */
 				if (bytes.n > 0)
 					session_end(s, END_TLS_INJECTION);
 				return;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "session_private.h"
@@ -17,22 +18,27 @@ bool session_handshakes_are_full(const struct loop *loop)
 	return max != 0 && loop->handshakes >= (max + loop->config->workers - 1) / loop->config->workers;
 }
 
-static void emit_tls(struct session *s, bool ok)
+void session_tls_done(struct session *s, const char *leg, const struct stream *secured, enum event_level level)
 {
+	struct counters *counters = s->loop->counters;
 	struct sp_event event;
 	struct tls_facts facts;
 
 	session_log_event(s, &event, EVENT_TLS);
-	if (!ok) {
+	if (secured == NULL) {
 		event.level = LEVEL_NOTICE;
 		event.outcome = "failed";
-		sp_copy(event.text, sizeof(event.text), tls_error());
+		snprintf(event.text, sizeof(event.text), "leg=%s %.300s", leg, tls_error());
 	} else {
-		tls_facts(&s->client.stream, &facts);
+		tls_facts(secured, &facts);
+		counter_add(counters, facts.is_1_3 ? COUNT_TLS_1_3 : COUNT_TLS_1_2, 1);
+		if (facts.resumed)
+			counter_add(counters, COUNT_TLS_RESUMED, 1);
+		event.level = level;
 		event.outcome = facts.resumed ? "resumed" : "full";
 		event.tls = facts.version;
-		snprintf(event.text, sizeof(event.text), "cipher=%.60s sni=%.120s subject=%.170s", facts.cipher, facts.sni,
-			 facts.subject);
+		snprintf(event.text, sizeof(event.text), "leg=%s cipher=%.50s sni=%.110s subject=%.160s", leg,
+			 facts.cipher, facts.sni, facts.subject);
 	}
 	event_emit(s->loop->events, &event);
 }
@@ -42,9 +48,12 @@ static void take_facts(struct session *s)
 {
 	struct tls_facts facts;
 
+	s->client_tls = malloc(sizeof(*s->client_tls));
+	if (s->client_tls == NULL)
+		s->no_memory = true;
+	else
+		tls_remember(&s->client.stream, s->client_tls);
 	tls_facts(&s->client.stream, &facts);
-	if (facts.resumed)
-		counter_add(s->loop->counters, COUNT_TLS_RESUMED, 1);
 	if (facts.sni[0] != '\0' && s->host == NULL) {
 		s->host = strdup(facts.sni);
 		if (s->host == NULL)
@@ -66,7 +75,7 @@ static void on_client_secured(void *owner, int result)
 	s->loop->handshakes--;
 	s->facts.tls_started_ms = 0;
 	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
-	emit_tls(s, result == 0);
+	session_tls_done(s, "client", result == 0 ? &s->client.stream : NULL, LEVEL_INFO);
 	if (result != 0) {
 		session_end(s, result == -ENOMEM ? END_NO_MEMORY : END_TLS_FAILED);
 		return;

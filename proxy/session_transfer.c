@@ -137,7 +137,7 @@ static bool wants_protection(const struct session *s, enum side side)
 {
 	if (side == SIDE_SERVER)
 		return s->server_prot;
-	return s->prot_p && stream_is_tls(&s->client.stream);
+	return s->prot_p && s->client_tls != NULL;
 }
 
 /* Whether bytes may move on this side; starts its handshake where that is what is missing. */
@@ -160,7 +160,7 @@ static bool side_is_ready(struct session *s, enum side side)
 		tls.name = logon_server_name(s);
 		tls.control = &s->server.stream;
 	}
-	s->facts.data_dialled_ms = s->loop->now_ms;
+	s->transfer->securing_ms[side] = s->loop->now_ms;
 	if (!data_secure(data, side, &tls))
 		s->no_memory = true;
 	return false;
@@ -293,10 +293,16 @@ static bool is_the_clients(const struct session *s)
 
 	if (!stream_is_tls(data))
 		return true;
-	if (s->listener->tls.require_reuse && !tls_is_resumption_of(data, &s->client.stream))
+	if (s->listener->tls.require_reuse && !tls_is_resumption_of(data, s->client_tls))
 		return false;
 	return s->listener->tls.client_certificates == TLS_CLIENT_NONE ||
-	       tls_same_certificate(data, &s->client.stream);
+	       tls_same_certificate(data, s->client_tls);
+}
+
+static void foreign_data(struct session *s)
+{
+	counter_add(s->loop->counters, COUNT_TLS_FOREIGN, 1);
+	data_ended(s, DATA_TLS_FOREIGN);
 }
 
 /* The operator's mistake, not the client's: both are told so. */
@@ -345,6 +351,18 @@ static void on_side_early(struct session *s, enum side side, int error)
 		data_abort(s->transfer->data, SIDE_SERVER);
 }
 
+/* on_side comes once for the connection and once more when it is protected. */
+static void tell_tls(struct session *s, enum side side, int error)
+{
+	const struct data_side *d = &s->transfer->data->sides[side];
+	const char *leg = side == SIDE_CLIENT ? "client data" : "server data";
+
+	if (error == 0 && stream_is_tls(&d->stream))
+		session_tls_done(s, leg, &d->stream, LEVEL_DEBUG);
+	else if (error != 0 && d->tls_failed)
+		session_tls_done(s, leg, NULL, LEVEL_NOTICE);
+}
+
 static void on_side(void *owner, enum side side, int error)
 {
 	struct session *s = owner;
@@ -353,6 +371,7 @@ static void on_side(void *owner, enum side side, int error)
 	if (!t->running) {
 		on_side_early(s, side, error);
 	} else if (!t->ended) {
+		tell_tls(s, side, error);
 		if (error == 0 && !introduce(s, side)) {
 			data_ended(s, DATA_SERVER_NO_SHOW);
 			transfer_check(s);
@@ -360,7 +379,7 @@ static void on_side(void *owner, enum side side, int error)
 			if (side == SIDE_SERVER)
 				dial_client(s);
 			else if (!is_the_clients(s))
-				data_ended(s, DATA_TLS_CLIENT);
+				foreign_data(s);
 			if (t->ended)
 				transfer_check(s);
 			else
@@ -672,16 +691,28 @@ static void fail_now(struct session *s, enum data_end end)
 	answer(s);
 }
 
-/* What a data connection that did not come about in time is called. */
-static enum data_end who_is_late(const struct data *data)
+/* The older of the handshakes that run; 0: none does. */
+static int64_t since_when(const struct transfer *t)
 {
-	enum data_state client = data->sides[SIDE_CLIENT].state;
-	enum data_state server = data->sides[SIDE_SERVER].state;
+	int64_t since = 0;
 
-	if (client == DATA_SECURING)
-		return DATA_TLS_CLIENT;
-	if (server == DATA_SECURING)
-		return DATA_TLS_SERVER;
+	for (int side = SIDE_CLIENT; side <= SIDE_SERVER; side++) {
+		if (t->data->sides[side].state == DATA_SECURING &&
+		    (since == 0 || t->securing_ms[side] < since))
+			since = t->securing_ms[side];
+	}
+	return since;
+}
+
+/* What a data connection that did not come about in time is called. */
+static enum data_end who_is_late(const struct transfer *t, enum clock_id clock)
+{
+	enum data_state client = t->data->sides[SIDE_CLIENT].state;
+	enum data_state server = t->data->sides[SIDE_SERVER].state;
+
+	if (clock == CLOCK_TLS)
+		return client == DATA_SECURING && since_when(t) == t->securing_ms[SIDE_CLIENT] ? DATA_TLS_CLIENT
+											    : DATA_TLS_SERVER;
 	return client != DATA_OPEN && server == DATA_OPEN ? DATA_CLIENT_NO_SHOW : DATA_SERVER_NO_SHOW;
 }
 
@@ -713,7 +744,7 @@ void transfer_on_clock(struct session *s, enum clock_id clock)
 	} else if (clock == CLOCK_FINAL_REPLY) {
 		answer(s);
 	} else {
-		fail_now(s, who_is_late(t->data));
+		fail_now(s, who_is_late(t, clock));
 	}
 	/* The server may have given its final reply before; then this was all that was waited for. */
 	transfer_check(s);
@@ -742,6 +773,7 @@ void transfer_facts(struct session *s)
 	if (t == NULL || t->ended || (!t->running && !t->prepared)) {
 		facts->data_offered_ms = 0;
 		facts->data_dialled_ms = 0;
+		facts->data_securing_ms = 0;
 		facts->last_byte_ms = 0;
 		if (t == NULL)
 			facts->data_done_ms = 0;
@@ -752,10 +784,10 @@ void transfer_facts(struct session *s)
 	if (client->state != DATA_LISTENING && server->state != DATA_LISTENING)
 		facts->data_offered_ms = 0;
 	/* A dial that failed keeps its clock: the server may still say why. */
-	if (!t->running || (client->state != DATA_DIALLING && client->state != DATA_SECURING &&
-			    server->state != DATA_DIALLING && server->state != DATA_SECURING &&
+	if (!t->running || (client->state != DATA_DIALLING && server->state != DATA_DIALLING &&
 			    server->state != DATA_FAILED))
 		facts->data_dialled_ms = 0;
+	facts->data_securing_ms = since_when(t);
 	facts->last_byte_ms = 0;
 	if (t->data->relay.running) {
 		facts->last_byte_ms = t->data->relay.last_byte_ms;

@@ -223,6 +223,10 @@ struct config {
 	struct netaddr *dns_servers; /* none: those of /etc/resolv.conf */
 	size_t dns_servers_n;
 	unsigned max_handshakes; /* TLS handshakes with clients at the same time; 0: any number */
+	int64_t ticket_rotation_ms; /* how often the key of session tickets changes */
+	char *ticket_keys_file;	/* that several nodes share; NULL: keys of our own */
+	struct ticket_keys *ticket_keys; /* what is in it; NULL without a file */
+	char *user;		/* whom the process becomes when it was started as root; NULL: nobody else */
 	struct admin_config admin;
 	struct log_config log;
 	struct listener_config *listeners;

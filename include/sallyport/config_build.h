@@ -61,6 +61,11 @@ struct user_map *config_user_map_load(struct config_build *build, struct config_
 				      bool needs_pool);
 void config_user_map_free(struct user_map **map);
 
+/* Ticket keys and credentials, read when nothing else is wrong; `user`. Called by it, after config_check_tls(). */
+void config_check_secrets(struct config_build *build);
+void config_secrets_free(struct config *config);
+void config_secrets_free_policy(struct policy *policy);
+
 /* Does the file say this of the i-th section of a kind, whether rightly or not? */
 bool config_build_has(const struct config_build *build, enum config_section_id id, size_t i, const char *key);
 

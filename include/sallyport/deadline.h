@@ -46,7 +46,8 @@ struct clock_facts {
 	int64_t slow_command_ms;    /* the same, for a verb with VERB_FLAG_SLOW (final_reply_timeout) */
 	int64_t queued_ms;	    /* the logon waits for a server slot (no other clock but LOGIN runs) */
 	int64_t data_offered_ms;    /* a passive listener waits for its data connection, on either side */
-	int64_t data_dialled_ms;    /* a data connection is dialled or in its handshake, on either side */
+	int64_t data_dialled_ms;    /* a data connection is dialled, on either side */
+	int64_t data_securing_ms;   /* a data connection is in its handshake, on either side (tls_timeout) */
 	int64_t last_byte_ms;	    /* a relay runs: when it last moved a byte */
 	int64_t data_done_ms;	    /* the data ended; the server owes its final reply */
 	bool transfer_running;	    /* from the transfer command to the final reply to the client */

@@ -12,6 +12,8 @@
 
 #define NAME_MAX_LEN 32 /* of listeners, pools, servers, policies; with the NUL */
 
+struct credentials;
+
 enum idle_resets { IDLE_RESETS_ANY, IDLE_RESETS_USEFUL, IDLE_RESETS_TRANSFER };
 
 /* Immutable once its configuration is in force; owned by the configuration. */
@@ -25,6 +27,9 @@ struct policy {
 	bool pass_unknown_commands; /* verbs that are not in the table go to the server */
 	bool pass_foreign_data;	    /* data connections from other hosts than the client (FXP) */
 	bool pass_low_ports;	    /* data connections to ports below 1024 of clients (PORT, EPRT) */
+	bool allow_ccc;		    /* a protected control connection may go back to clear (RFC 4217 section 6) */
+	char *certificate_logons;   /* file of users whose certificate stands for a password; NULL: there are none */
+	struct credentials *certificate_credentials; /* what is in it; NULL without a file */
 	char **deny_commands;	    /* upper-case verbs refused with 550; NULL-terminated, may be NULL */
 	char **allow_commands;	    /* when not NULL: all others are refused */
 };

@@ -95,6 +95,9 @@ void stream_open(struct stream *s, struct event_base *base, int fd, struct ledge
  */
 void stream_set_tls(struct stream *s, const struct stream_ops *ops, void *tls);
 
+/* Takes the protection away again: from now on it is in clear. To be called when both sides have said close_notify. */
+void stream_drop_tls(struct stream *s);
+
 /* See stream_ops. n > 0. */
 SP_MUSTCHECK ssize_t stream_read(struct stream *s, void *to, size_t n);
 SP_MUSTCHECK ssize_t stream_write(struct stream *s, const void *from, size_t n);

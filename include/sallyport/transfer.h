@@ -23,6 +23,7 @@ enum data_end {
 	DATA_LOCAL_ERROR,      /* no descriptor, no memory here */
 	DATA_TLS_CLIENT,       /* the handshake on the client's data connection failed */
 	DATA_TLS_SERVER,       /* the handshake on the server's data connection failed */
+	DATA_TLS_FOREIGN,      /* it succeeded, but not with the client of the control connection */
 };
 
 struct transfer_outcome {

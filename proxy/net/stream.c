@@ -272,6 +272,18 @@ static void stream_unwatch(struct stream *s)
 	s->armed = 0;
 }
 
+void stream_drop_tls(struct stream *s)
+{
+	SP_ASSERT(stream_is_open(s) && s->tls != NULL);
+	s->ops->free(s);
+	ledger_sub(s->ledger, LEDGER_TLS);
+	s->ops = &plain_ops;
+	s->tls = NULL;
+	s->swap = 0;
+	s->eof = false;
+	stream_arm(s);
+}
+
 static void stream_release(struct stream *s)
 {
 	int fd = s->fd;

@@ -11,21 +11,24 @@
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include "sallyport/glob.h"
+#include "sallyport/secret_file.h"
 #include "sallyport/span.h"
 #include "tls_private.h"
 
-/* Mozilla's intermediate list, version 5.7. */
+/* Mozilla's intermediate lists, version 5.7. */
 #define CIPHERS                                                                                    \
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"   \
 	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"     \
 	"DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
+#define CIPHERSUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS	     "X25519:P-256:P-384"
 #define CACHE_MAX    20480
-#define SESSION_SECS 7200
+#define SESSION_SECS 86400 /* data connections resume sessions as old as their control connection */
 
 static bool fail(char error[TLS_ERROR_MAX], const char *what, const char *which)
 {
@@ -62,14 +65,96 @@ static SSL_CTX *make_ctx(const SSL_METHOD *method, enum tls_version min_version)
 	return ctx;
 }
 
+/* Keys with a passphrase are of no use to a server that starts alone: nobody is asked for it. */
+static int no_passphrase(char *to, int size, int writing, void *arg)
+{
+	(void)to;
+	(void)size;
+	(void)writing;
+	(void)arg;
+	return -1;
+}
+
+/* A file of PEM in memory; NULL: `error` says why. */
+static BIO *open_pem(const char *path, struct secret *text, const char *what, char error[TLS_ERROR_MAX])
+{
+	char why[SECRET_FILE_ERROR_MAX];
+	BIO *bio;
+
+	ERR_clear_error();
+	if (!secret_file_read(path, SECRET_ANY_MODE, text, why)) {
+		snprintf(error, TLS_ERROR_MAX, "%s %.120s: %.80s", what, path, why);
+		return NULL;
+	}
+	bio = BIO_new_mem_buf(text->p, (int)text->n);
+	if (bio == NULL) {
+		secret_free(text);
+		(void)fail(error, what, path);
+	}
+	return bio;
+}
+
+/* Behind the certificate: those of its authorities, for the peer. */
+static bool use_chain(SSL_CTX *ctx, BIO *bio)
+{
+	X509 *more;
+
+	while ((more = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
+		if (SSL_CTX_add0_chain_cert(ctx, more) != 1) {
+			X509_free(more);
+			return false;
+		}
+	}
+	/* The end of the file is told as an error. */
+	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		return false;
+	ERR_clear_error();
+	return true;
+}
+
+static bool use_certificate(SSL_CTX *ctx, const char *path, char error[TLS_ERROR_MAX])
+{
+	struct secret text;
+	BIO *bio = open_pem(path, &text, "cannot use certificate", error);
+	X509 *certificate;
+	bool ok;
+
+	if (bio == NULL)
+		return false;
+	certificate = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL);
+	ok = certificate != NULL && SSL_CTX_use_certificate(ctx, certificate) == 1 && use_chain(ctx, bio);
+	if (!ok)
+		(void)fail(error, "cannot use certificate", path);
+	X509_free(certificate);
+	BIO_free(bio);
+	secret_free(&text);
+	return ok;
+}
+
+static bool use_key(SSL_CTX *ctx, const char *path, char error[TLS_ERROR_MAX])
+{
+	struct secret text;
+	BIO *bio = open_pem(path, &text, "cannot use private key", error);
+	EVP_PKEY *key;
+	bool ok;
+
+	if (bio == NULL)
+		return false;
+	key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	ok = key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1;
+	if (!ok)
+		(void)fail(error, "cannot use private key", path);
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	secret_free(&text);
+	return ok;
+}
+
 static bool use_identity(SSL_CTX *ctx, const char *certificate, const char *private_key,
 			 char error[TLS_ERROR_MAX])
 {
-	ERR_clear_error();
-	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1)
-		return fail(error, "cannot use certificate", certificate);
-	if (SSL_CTX_use_PrivateKey_file(ctx, private_key, SSL_FILETYPE_PEM) != 1)
-		return fail(error, "cannot use private key", private_key);
+	if (!use_certificate(ctx, certificate, error) || !use_key(ctx, private_key, error))
+		return false;
 	if (SSL_CTX_check_private_key(ctx) != 1)
 		return fail(error, "the private key does not belong to certificate", certificate);
 	return true;
@@ -124,7 +209,7 @@ static int choose_identity(SSL *ssl, int *alert, void *arg)
 
 static int put_tag(SSL *ssl, void *arg)
 {
-	uint64_t tag = tls_conn_ticket_tag(ssl);
+	struct tls_tag tag = tls_conn_ticket_tag(ssl);
 
 	(void)arg;
 	return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &tag, sizeof(tag));
@@ -189,13 +274,15 @@ static bool set_up_listener(SSL_CTX *ctx, struct tls_context *context, size_t i,
 			    const struct tls_listener_settings *settings, char error[TLS_ERROR_MAX])
 {
 	const char *ciphers = settings->ciphers != NULL ? settings->ciphers : CIPHERS;
+	const char *suites = settings->ciphersuites != NULL ? settings->ciphersuites : CIPHERSUITES;
 	const char *groups = settings->groups != NULL ? settings->groups : GROUPS;
+	unsigned char scope[TLS_SCOPE_BYTES];
 
 	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_dh_auto(ctx, 1);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
 	SSL_CTX_sess_set_cache_size(ctx, CACHE_MAX);
-	if (SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"sallyport", 9) != 1)
+	if (!tls_session_scope(settings, scope) || SSL_CTX_set_session_id_context(ctx, scope, sizeof(scope)) != 1)
 		return fail(error, "cannot prepare sessions", NULL);
 	SSL_CTX_set_session_ticket_cb(ctx, put_tag, take_tag, NULL);
 	SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
@@ -205,9 +292,8 @@ static bool set_up_listener(SSL_CTX *ctx, struct tls_context *context, size_t i,
 	}
 	if (SSL_CTX_set_cipher_list(ctx, ciphers) != 1)
 		return fail(error, "tls_ciphers: no cipher of the list is known:", ciphers);
-	if (settings->ciphersuites != NULL && SSL_CTX_set_ciphersuites(ctx, settings->ciphersuites) != 1)
-		return fail(error, "tls_ciphersuites: not a list of TLS 1.3 cipher suites:",
-			    settings->ciphersuites);
+	if (SSL_CTX_set_ciphersuites(ctx, suites) != 1)
+		return fail(error, "tls_ciphersuites: not a list of TLS 1.3 cipher suites:", suites);
 	if (!use_groups(ctx, groups))
 		return fail(error, "tls_groups: not a list of groups:", groups);
 	return use_identity(ctx, settings->identities[i].certificate, settings->identities[i].private_key,
@@ -294,7 +380,7 @@ static int hex_digit(char c)
 	return -1;
 }
 
-static bool parse_fingerprint(const char *text, unsigned char out[TLS_PIN_BYTES])
+static bool parse_fingerprint(const char *text, unsigned char out[TLS_DIGEST_BYTES])
 {
 	size_t digits = 0;
 
@@ -303,7 +389,7 @@ static bool parse_fingerprint(const char *text, unsigned char out[TLS_PIN_BYTES]
 
 		if (*text == ':')
 			continue;
-		if (digit < 0 || digits == (size_t)2 * TLS_PIN_BYTES)
+		if (digit < 0 || digits == (size_t)2 * TLS_DIGEST_BYTES)
 			return false;
 		if (digits % 2 == 0)
 			out[digits / 2] = (unsigned char)(digit << 4);
@@ -311,7 +397,7 @@ static bool parse_fingerprint(const char *text, unsigned char out[TLS_PIN_BYTES]
 			out[digits / 2] = (unsigned char)(out[digits / 2] | digit);
 		digits++;
 	}
-	return digits == (size_t)2 * TLS_PIN_BYTES;
+	return digits == (size_t)2 * TLS_DIGEST_BYTES;
 }
 
 static bool set_up_server(struct tls_context *context, const struct tls_server_settings *settings,
@@ -376,6 +462,7 @@ void tls_context_free(struct tls_context **contextptr)
 		if (context->hosts != NULL)
 			free_hosts(context->hosts[i]);
 	}
+	EVP_CIPHER_free(context->ticket_cipher);
 	free(context->ctx);
 	free(context->hosts);
 	free(context);

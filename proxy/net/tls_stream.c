@@ -16,24 +16,6 @@
 #include "sallyport/span.h"
 #include "tls_private.h"
 
-struct tls_conn {
-	SSL *ssl;
-	const struct tls_context *context;
-	uint64_t tag;
-	uint64_t resumed_tag;	 /* of the ticket that it came with; 0: none */
-	bool is_data;
-	SSL_SESSION *session;	 /* client's side: the newest, to be resumed */
-	bool notified;		 /* close_notify is on its way */
-	bool broken;		 /* a fatal error: no close_notify any more */
-	/* While the handshake runs: whose stream it is otherwise. */
-	stream_ready_fn *ready;
-	void *owner;
-	tls_done_fn *done;
-	void *done_owner;
-	struct stream *stream;
-	struct event start;
-};
-
 static _Thread_local char last_error[TLS_ERROR_MAX];
 
 const char *tls_error(void)
@@ -41,16 +23,11 @@ const char *tls_error(void)
 	return last_error;
 }
 
-static struct tls_conn *conn_of(const struct stream *s)
-{
-	return s->tls;
-}
-
 /*
  * A data connection hands on what it came with and nothing else: who has taken
  * somebody's data port and is refused must not leave with that session's tag.
  */
-uint64_t tls_conn_ticket_tag(const SSL *ssl)
+struct tls_tag tls_conn_ticket_tag(const SSL *ssl)
 {
 	const struct tls_conn *conn = SSL_get_app_data(ssl);
 
@@ -64,10 +41,17 @@ void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session)
 	void *data = NULL;
 	size_t n = 0;
 
-	conn->resumed_tag = 0;
+	memset(&conn->resumed_tag, 0, sizeof(conn->resumed_tag));
 	if (session != NULL && SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 &&
 	    n == sizeof(conn->resumed_tag))
 		memcpy(&conn->resumed_tag, data, n);
+}
+
+struct tls_context *tls_conn_context(const SSL *ssl)
+{
+	const struct tls_conn *conn = SSL_get_app_data(ssl);
+
+	return conn->context;
 }
 
 int tls_conn_new_session(SSL *ssl, SSL_SESSION *session)
@@ -97,7 +81,7 @@ static void note_error(const struct tls_conn *conn, int saved_errno)
 /* What a call that did not succeed means. */
 static ssize_t failure(struct stream *s, int result, unsigned char swap)
 {
-	struct tls_conn *conn = conn_of(s);
+	struct tls_conn *conn = tls_conn_of(s);
 	int saved_errno = errno;
 
 	switch (SSL_get_error(conn->ssl, result)) {
@@ -132,7 +116,7 @@ static int clamp(size_t n)
 
 static ssize_t tls_read(struct stream *s, void *to, size_t n)
 {
-	struct tls_conn *conn = conn_of(s);
+	struct tls_conn *conn = tls_conn_of(s);
 	int got;
 
 	ERR_clear_error();
@@ -147,7 +131,7 @@ static ssize_t tls_read(struct stream *s, void *to, size_t n)
 
 static ssize_t tls_write(struct stream *s, const void *from, size_t n)
 {
-	struct tls_conn *conn = conn_of(s);
+	struct tls_conn *conn = tls_conn_of(s);
 	ssize_t result;
 	int put;
 
@@ -164,12 +148,12 @@ static ssize_t tls_write(struct stream *s, const void *from, size_t n)
 
 static bool tls_pending(const struct stream *s)
 {
-	return SSL_pending(conn_of(s)->ssl) > 0;
+	return SSL_pending(tls_conn_of(s)->ssl) > 0;
 }
 
 static int tls_finish(struct stream *s)
 {
-	struct tls_conn *conn = conn_of(s);
+	struct tls_conn *conn = tls_conn_of(s);
 	int result;
 
 	/* OpenSSL counts it as sent (SSL_SENT_SHUTDOWN) while it still waits for room in the socket. */
@@ -187,7 +171,7 @@ static int tls_finish(struct stream *s)
 
 static void tls_free(struct stream *s)
 {
-	struct tls_conn *conn = conn_of(s);
+	struct tls_conn *conn = tls_conn_of(s);
 
 	event_del(&conn->start);
 	SSL_SESSION_free(conn->session);
@@ -210,14 +194,9 @@ static const struct stream_ops tls_ops = {
 
 static bool pin_matches(const struct tls_conn *conn)
 {
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-	X509 *certificate = SSL_get1_peer_certificate(conn->ssl);
-	bool same = certificate != NULL && X509_digest(certificate, EVP_sha256(), digest, &n) == 1 &&
-		    n == TLS_PIN_BYTES && memcmp(digest, conn->context->pin, n) == 0;
+	unsigned char digest[TLS_DIGEST_BYTES];
 
-	X509_free(certificate);
-	return same;
+	return tls_conn_certificate(conn, digest) && memcmp(digest, conn->context->pin, sizeof(digest)) == 0;
 }
 
 /* Gives the stream back to its owner and tells how it went. The last thing its caller does. */
@@ -279,7 +258,7 @@ static void on_start(evutil_socket_t fd, short what, void *arg)
 	step(arg);
 }
 
-static struct tls_conn *conn_new(struct stream *s, const struct tls_context *context, tls_done_fn *done,
+static struct tls_conn *conn_new(struct stream *s, struct tls_context *context, tls_done_fn *done,
 				 void *owner)
 {
 	struct tls_conn *conn = calloc(1, sizeof(*conn));
@@ -325,7 +304,7 @@ int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, enum
 
 	if (conn == NULL)
 		return -ENOMEM;
-	conn->tag = tag;
+	conn->tag = (struct tls_tag){ context->tickets != NULL ? ticket_ring_instance(context->tickets) : 0, tag };
 	conn->is_data = use != TLS_FOR_CONTROL;
 	SSL_set_accept_state(conn->ssl);
 	(void)SSL_set_num_tickets(conn->ssl, tickets[use]);
@@ -375,66 +354,7 @@ int tls_connect(struct stream *s, struct tls_context *context, const char *name,
 	}
 	SSL_set_connect_state(conn->ssl);
 	if (resume != NULL && stream_is_tls(resume))
-		offer_session(conn, conn_of(resume)->session);
+		offer_session(conn, tls_conn_of(resume)->session);
 	start(s, conn);
 	return 0;
-}
-
-/* --- what is known ---------------------------------------------------------------------- */
-
-void tls_facts(const struct stream *s, struct tls_facts *out)
-{
-	const struct tls_conn *conn = conn_of(s);
-	const char *name = SSL_get_servername(conn->ssl, TLSEXT_NAMETYPE_host_name);
-	X509 *certificate = SSL_get1_peer_certificate(conn->ssl);
-
-	memset(out, 0, sizeof(*out));
-	out->version = SSL_get_version(conn->ssl);
-	out->cipher = SSL_get_cipher_name(conn->ssl);
-	out->resumed = SSL_session_reused(conn->ssl) != 0;
-	sp_copy(out->sni, sizeof(out->sni), name);
-	if (certificate != NULL && SSL_get_verify_result(conn->ssl) == X509_V_OK) {
-		BIO *bio = BIO_new(BIO_s_mem());
-		char *text;
-		long n;
-
-		if (bio != NULL && X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0) {
-			n = BIO_get_mem_data(bio, &text);
-			(void)span_copy(out->subject, sizeof(out->subject), span_from(text, (size_t)n));
-		}
-		BIO_free(bio);
-	}
-	X509_free(certificate);
-}
-
-bool tls_is_resumption_of(const struct stream *data, const struct stream *control)
-{
-	const struct tls_conn *d = conn_of(data);
-	const struct tls_conn *c = conn_of(control);
-	uint64_t tag;
-	unsigned dn = 0;
-	unsigned cn = 0;
-	const unsigned char *did;
-	const unsigned char *cid;
-
-	if (!SSL_session_reused(d->ssl))
-		return false;
-	tag = d->resumed_tag;
-	if (tag != 0 && (tag == c->tag || tag == c->resumed_tag))
-		return true;
-	/* TLS 1.2 without tickets: the session's id. */
-	did = SSL_SESSION_get_id(SSL_get0_session(d->ssl), &dn);
-	cid = SSL_SESSION_get_id(SSL_get0_session(c->ssl), &cn);
-	return tag == 0 && dn > 0 && dn == cn && memcmp(did, cid, dn) == 0;
-}
-
-bool tls_same_certificate(const struct stream *data, const struct stream *control)
-{
-	X509 *d = SSL_get1_peer_certificate(conn_of(data)->ssl);
-	X509 *c = SSL_get1_peer_certificate(conn_of(control)->ssl);
-	bool same = d == c || (d != NULL && c != NULL && X509_cmp(d, c) == 0);
-
-	X509_free(d);
-	X509_free(c);
-	return same;
 }

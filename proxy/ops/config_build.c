@@ -378,6 +378,7 @@ void config_free(struct config **config_p)
 	free(config->listeners);
 	free_pools(config);
 	for (size_t i = 0; i < config->policies_n; i++) {
+		config_secrets_free_policy(&config->policies[i]);
 		free_strings(config->policies[i].deny_commands);
 		free_strings(config->policies[i].allow_commands);
 	}
@@ -394,6 +395,7 @@ void config_free(struct config **config_p)
 	}
 	free(config->routes);
 	free(config->dns_servers);
+	config_secrets_free(config);
 	free(config->admin.socket);
 	free(config->log.file);
 	free(config->log.syslog_facility);

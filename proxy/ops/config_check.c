@@ -482,6 +482,7 @@ void config_check_all(struct config_build *build)
 	config_check_proxy(build);
 	config_check_health(build);
 	config_check_tls(build);
+	config_check_secrets(build);
 	/* Of what use things are can be said only when they are right. */
 	if (config_report_is_clean(build->report))
 		check_use(build);

@@ -9,6 +9,7 @@
 #include "sallyport/config.h"
 #include "sallyport/config_text.h"
 #include "sallyport/config_value.h"
+#include "sallyport/credentials.h"
 
 struct speaker {
 	const struct config *config;
@@ -36,6 +37,24 @@ static const char *plural(size_t n)
 static struct config_shown timeout_text(int64_t ms)
 {
 	return ms == 0 ? (struct config_shown){ "off" } : config_duration_show(ms);
+}
+
+static void explain_tickets(struct speaker *s)
+{
+	const struct config *config = s->config;
+	bool tls = false;
+
+	for (size_t i = 0; i < config->listeners_n; i++)
+		tls = tls || config->listeners[i].tls.mode != TLS_NONE;
+	if (!tls)
+		return;
+	if (config->ticket_keys != NULL)
+		ADD(s, "    TLS session tickets: %zu key%s of %s", config->ticket_keys->n,
+		    plural(config->ticket_keys->n), config->ticket_keys_file);
+	else
+		ADD(s, "    TLS session tickets: a new key every %s, old tickets are good for one more time",
+		    config_duration_show(config->ticket_rotation_ms).text);
+	end_line(s);
 }
 
 static void explain_process(struct speaker *s)
@@ -70,6 +89,11 @@ static void explain_process(struct speaker *s)
 		if (i + 1 == config->dns_servers_n)
 			end_line(s);
 	}
+	if (config->user != NULL) {
+		ADD(s, "    runs as user %s when it is started as root", config->user);
+		end_line(s);
+	}
+	explain_tickets(s);
 	if (config->admin.socket[0] == '\0')
 		ADD(s, "    no control by sallyportctl");
 	else
@@ -591,6 +615,16 @@ static void explain_policy(struct speaker *s, const struct policy *policy)
 	ADD(s, "    commands that are not known here: %s",
 	    policy->pass_unknown_commands ? "go to the server" : "refused with 500");
 	end_line(s);
+	if (policy->allow_ccc) {
+		ADD(s, "    CCC: a client may take the protection from its control connection again");
+		end_line(s);
+	}
+	if (policy->certificate_credentials != NULL) {
+		ADD(s, "    clients' certificates stand for passwords: %zu user%s in %s",
+		    policy->certificate_credentials->n, plural(policy->certificate_credentials->n),
+		    policy->certificate_logons);
+		end_line(s);
+	}
 	explain_commands(s, "commands refused with 550:", policy->deny_commands);
 	explain_commands(s, "no commands but those of a logon, QUIT and:", policy->allow_commands);
 	ADD(s, "    data connections: %s",

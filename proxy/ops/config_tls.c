@@ -4,10 +4,14 @@
  * and settings become. Made at loading, so that a wrong key file is an error
  * of the configuration and not of the first client.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "sallyport/config_build.h"
+#include "sallyport/secret_file.h"
+#include "sallyport/secret_keeper.h"
 #include "sallyport/tls.h"
 
 static void free_strings(char **strings)
@@ -93,6 +97,7 @@ static void make_listener(struct config_build *build, size_t i)
 	struct listener_tls *tls = &build->config->listeners[i].tls;
 	struct tls_identity *identities;
 	struct tls_listener_settings settings = {
+		.name = build->config->listeners[i].name,
 		.identities_n = 1 + tls->more_n,
 		.min_version = tls->min_version,
 		.ciphers = tls->ciphers,
@@ -206,13 +211,29 @@ static void stamp_add(uint64_t *stamp, uint64_t value)
 	*stamp = (*stamp ^ value) * UINT64_C(0x100000001b3); /* FNV-1a, by words */
 }
 
+/* In a folder of root's, after root has been given up, the keeper helps. */
+static bool stat_file(const char *path, struct stat *st)
+{
+	bool known;
+	int fd;
+
+	if (stat(path, st) == 0)
+		return true;
+	fd = errno == EACCES ? secret_keeper_open(path) : -1;
+	if (fd < 0)
+		return false;
+	known = fstat(fd, st) == 0;
+	close(fd);
+	return known;
+}
+
 static void stamp_file(uint64_t *stamp, const char *path)
 {
 	struct stat st;
 
 	if (path == NULL)
 		return;
-	if (stat(path, &st) != 0) {
+	if (!stat_file(path, &st)) {
 		stamp_add(stamp, 1);
 		return;
 	}
@@ -226,6 +247,9 @@ uint64_t config_tls_stamp(const struct config *config)
 {
 	uint64_t stamp = UINT64_C(0xcbf29ce484222325);
 
+	stamp_file(&stamp, config->ticket_keys_file);
+	for (size_t i = 0; i < config->policies_n; i++)
+		stamp_file(&stamp, config->policies[i].certificate_logons);
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		const struct listener_tls *tls = &config->listeners[i].tls;
 

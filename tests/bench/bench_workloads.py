@@ -78,6 +78,8 @@ ALL = (
              value="pss", rounds=1),
     Workload("tls-idle-500", "idle TLS session, 500 of them", "PSS KiB", "idle", 500, TLS,
              group="memory", value="pss", rounds=1),
+    Workload("tls-idle-2000", "idle TLS session, 2,000 of them", "PSS KiB", "idle", 2000, TLS,
+             group="memory", value="pss", rounds=1),
     Workload("tls-idle-9000", "idle TLS session, 9,000 of them", "PSS KiB", "idle", 9000, TLS,
              group="memory", value="pss", rounds=1),
     Workload("expire-1000", "1,000 time out: last one told after", "ms", "expire", 1000, EXPIRE,

@@ -17,28 +17,12 @@ import servers as real
 import tls
 from rude import Closed, RudeClient, RudeServer, drain
 from support import pooled_ports, random_bytes, run, sha256
-from tls import TlsClient, TlsRudeServer, client_context
+from tls import TlsClient, TlsRudeServer, back_settings, client_context, front_settings, reach
+from tls import authority, before, pair, server_pair  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.proxy
 
 CONTENT = random_bytes(1_300_001)
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    return tls.Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="session")
-def pair(authority):
-    """What Sallyport shows its clients."""
-    return authority.issue("sallyport.test", "IP:127.0.0.1,DNS:localhost,DNS:sallyport.test")
-
-
-@pytest.fixture(scope="session")
-def server_pair(authority):
-    """What servers show Sallyport."""
-    return authority.issue("server.test", "IP:127.0.0.1,DNS:server.test")
 
 
 @pytest.fixture(scope="session")
@@ -64,34 +48,6 @@ def tls_fleet(server_pair):
     for server in running.values():
         server.stop()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def front_settings(pair, mode, **more):
-    return {"tls": mode, **pair.for_listener(), **more}
-
-
-def back_settings(authority, mode="explicit", **more):
-    return {"tls": mode, "tls_ca": str(authority.certificate), **more}
-
-
-@pytest.fixture
-def before(sallyport, pair, authority):
-    """Sallyport with TLS to clients before a scripted server in clear."""
-
-    def start(behind, /, mode="explicit", listener=None, **settings):
-        return sallyport(behind, listener=front_settings(pair, mode, **(listener or {})), **settings)
-
-    return start
-
-
-def reach(front, authority, mode="explicit", greeted=True, **context):
-    """A logged-on client under TLS."""
-    if mode == "implicit":
-        client = TlsClient(front.host, front.port, greeted=False).secure(client_context(authority, **context), auth=None)
-        client.expect(220)
-    else:
-        client = TlsClient(front.host, front.port).secure(client_context(authority, **context))
-    return client
 
 
 # ------------------------------------------------------------------- real clients and real servers
@@ -386,12 +342,13 @@ def test_a_handshake_that_does_not_come_is_given_up(mode, before):
 
 def test_a_data_handshake_that_does_not_come_fails_the_transfer_alone(before, authority):
     with RudeServer(files={b"f": CONTENT}) as server:
-        front = before(server, policy={"data_connect_timeout": 1.0})
+        front = before(server, policy={"tls_timeout": 1.0, "data_connect_timeout": 300.0})
         with reach(front, authority) as client:
             client.logon().protect()
             with client.open_data():
                 client.ask("RETR f", 150)
-                client.expect(522, 425, 426, timeout=15)
+                client.expect(522)
+            assert front.wait_event("timeout")["clock"] == "tls_timeout"
             assert client.get("RETR f")[0] == CONTENT
 
 
@@ -480,8 +437,9 @@ def test_a_stolen_data_port_is_of_no_use(version, pooled, before, authority):
                         refused.append(data.session)
                 except OSError:
                     refused.append(None)
-                client.expect(522, 426)
+                assert b"not yours" in client.expect(522).raw
                 assert stolen == b""
+                assert front.wait_event("transfer", count=turn + 1)["outcome"] == "tls_foreign"
             assert client.get("RETR f")[0] == CONTENT
 
 

@@ -6,6 +6,7 @@ import socket
 import ssl
 from pathlib import Path
 
+import pytest
 import servers as real
 from rude import Closed, Gone, RudeClient, RudeServer
 from support import PATIENCE, run
@@ -354,3 +355,51 @@ class TlsPyftpdlib(real.Pyftpdlib):
 
 
 REAL = {kind.name: kind for kind in (TlsVsftpd, ImplicitVsftpd, TlsProftpd, FreeProftpd, TlsPureFtpd, TlsPyftpdlib)}
+
+
+# ------------------------------------------------------------------------------------------ fixtures
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def pair(authority):
+    """What Sallyport shows its clients."""
+    return authority.issue("sallyport.test", "IP:127.0.0.1,DNS:localhost,DNS:sallyport.test")
+
+
+@pytest.fixture(scope="session")
+def server_pair(authority):
+    """What servers show Sallyport."""
+    return authority.issue("server.test", "IP:127.0.0.1,DNS:server.test")
+
+
+def front_settings(pair, mode, **more):
+    return {"tls": mode, **pair.for_listener(), **more}
+
+
+def back_settings(authority, mode="explicit", **more):
+    return {"tls": mode, "tls_ca": str(authority.certificate), **more}
+
+
+@pytest.fixture
+def before(sallyport, pair, authority):
+    """Sallyport with TLS to clients before a scripted server in clear."""
+
+    def start(behind, /, mode="explicit", listener=None, **settings):
+        return sallyport(behind, listener=front_settings(pair, mode, **(listener or {})), **settings)
+
+    return start
+
+
+def reach(front, authority, mode="explicit", greeted=True, **context):
+    """A logged-on client under TLS."""
+    if mode == "implicit":
+        client = TlsClient(front.host, front.port, greeted=False).secure(client_context(authority, **context), auth=None)
+        client.expect(220)
+    else:
+        client = TlsClient(front.host, front.port).secure(client_context(authority, **context))
+    return client

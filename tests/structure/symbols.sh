@@ -39,6 +39,7 @@ allowed_for() { # NAME
 		health_check_is_due sp_copy sp_now_ms" ;;
 	memo) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;
 	port_ledger | port_registry) echo "calloc free $lock" ;;
+	ticket_ring) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;
 	mailbox) echo "$memory $lock eventfd read write close __read_chk __errno_location fd_registry_note
 		fd_registry_forget" ;;
 	event_queue) echo "$memory $lock core_lock_cond_init core_lock_wait pthread_cond_signal

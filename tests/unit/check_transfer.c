@@ -69,6 +69,9 @@ static const struct {
 	{ DATA_TLS_SERVER, 226, 425, false },
 	{ DATA_TLS_SERVER, 0, 425, false },
 	{ DATA_TLS_SERVER, 522, SERVERS_OWN, false },
+	{ DATA_TLS_FOREIGN, 226, 522, false },
+	{ DATA_TLS_FOREIGN, 0, 522, false },
+	{ DATA_TLS_FOREIGN, 451, SERVERS_OWN, false },
 };
 // clang-format on
 
@@ -102,7 +105,7 @@ START_TEST(a_truncated_file_never_looks_complete)
 {
 	int positive = 0;
 
-	for (int data = DATA_NEVER_STARTED; data <= DATA_TLS_SERVER; data++) {
+	for (int data = DATA_NEVER_STARTED; data <= DATA_TLS_FOREIGN; data++) {
 		for (int code = 0; code < 660; code++) {
 			struct transfer_outcome o = { TRANSFER_DOWN, (enum data_end)data, true,
 				                      code };
@@ -143,13 +146,14 @@ END_TEST
 
 START_TEST(ends_have_names_of_their_own)
 {
-	for (int a = DATA_NEVER_STARTED; a <= DATA_TLS_SERVER; a++) {
+	for (int a = DATA_NEVER_STARTED; a <= DATA_TLS_FOREIGN; a++) {
 		for (int b = DATA_NEVER_STARTED; b < a; b++)
 			ck_assert_str_ne(data_end_name((enum data_end)a),
 			                 data_end_name((enum data_end)b));
 	}
 	ck_assert_str_eq(data_end_name(DATA_COMPLETE), "complete");
 	ck_assert_str_eq(data_end_name(DATA_TLS_SERVER), "tls_server");
+	ck_assert_str_eq(data_end_name(DATA_TLS_FOREIGN), "tls_foreign");
 }
 END_TEST
 
