@@ -45,6 +45,10 @@ static void add_all(struct paths *paths, const struct config *config)
 	add(paths, config->ticket_keys_file);
 	for (size_t i = 0; i < config->policies_n; i++)
 		add(paths, config->policies[i].certificate_logons);
+	for (size_t i = 0; i < config->routes_n; i++) {
+		if (config->routes[i].credentials != NULL)
+			add(paths, config->routes[i].credentials->file);
+	}
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		const struct listener_tls *tls = &config->listeners[i].tls;
 
@@ -56,6 +60,7 @@ static void add_all(struct paths *paths, const struct config *config)
 		}
 	}
 	for (size_t i = 0; i < config->pools_n; i++) {
+		add(paths, config->pools[i].health.password_file);
 		for (size_t j = 0; j < config->pools[i].servers_n; j++) {
 			add(paths, config->pools[i].servers[j].tls.certificate);
 			add(paths, config->pools[i].servers[j].tls.private_key);

@@ -4,15 +4,12 @@
  * checks, which stands in a file of its own so that the configuration can be
  * shown to anybody.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "sallyport/config_build.h"
+#include "sallyport/secret_file.h"
 
 #define PASSWORD_MAX 255
 
@@ -51,64 +48,47 @@ static void server_error(struct config_build *build, size_t pool, size_t server,
 
 /* --- the password -------------------------------------------------------------------- */
 
-/* The first line of an open file; 0, -errno, or -E2BIG for what cannot be a password. */
-static int read_line(int fd, char line[PASSWORD_MAX + 2])
+static bool is_text(const char *line)
 {
-	ssize_t n = read(fd, line, PASSWORD_MAX + 1);
-
-	if (n < 0)
-		return -errno;
-	line[n] = '\0';
-	line[strcspn(line, "\r\n")] = '\0';
-	if (strlen(line) > PASSWORD_MAX)
-		return -E2BIG;
 	for (const char *c = line; *c != '\0'; c++) {
 		if ((unsigned char)*c < ' ')
-			return -E2BIG;
+			return false;
 	}
-	return 0;
+	return true;
 }
 
-/* Why it cannot be used; NULL: *password is what it says. */
-static const char *read_password(const char *path, char **password)
+/* The first line of a secret file, copied; NULL: `why` says why not. */
+static char *read_password(const char *path, char why[SECRET_FILE_ERROR_MAX])
 {
-	char line[PASSWORD_MAX + 2];
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-	int rc;
+	struct secret text;
+	char *password = NULL;
+	size_t n;
 
-	if (fd < 0)
-		return strerror(errno);
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return "is not a file";
+	if (!secret_file_read(path, SECRET_OURS_ALONE, &text, why))
+		return NULL;
+	n = strcspn(text.p, "\r\n");
+	text.p[n] = '\0';
+	if (n > PASSWORD_MAX || !is_text(text.p)) {
+		snprintf(why, SECRET_FILE_ERROR_MAX, "its first line is too long, or not text");
+	} else {
+		password = strdup(text.p);
+		if (password == NULL)
+			snprintf(why, SECRET_FILE_ERROR_MAX, "out of memory");
 	}
-	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-		close(fd);
-		return "can be read by others: chmod 600";
-	}
-	rc = read_line(fd, line);
-	close(fd);
-	if (rc == 0) {
-		*password = strdup(line);
-		rc = *password != NULL ? 0 : -ENOMEM;
-	}
-	explicit_bzero(line, sizeof(line));
-	if (rc == -E2BIG)
-		return "its first line is too long, or not text";
-	return rc == 0 ? NULL : strerror(-rc);
+	secret_free(&text);
+	return password;
 }
 
 static void load_password(struct config_build *build, size_t i)
 {
 	struct health_config *health = &build->config->pools[i].health;
+	char why[SECRET_FILE_ERROR_MAX];
 	char text[512];
-	const char *why;
 
 	if (health->password_file == NULL || health->password_file[0] == '\0')
 		return;
-	why = read_password(health->password_file, &health->password);
-	if (why == NULL)
+	health->password = read_password(health->password_file, why);
+	if (health->password != NULL)
 		return;
 	snprintf(text, sizeof(text), "\"%s\": %s", health->password_file, why);
 	health_error(build, i, "password_file", text);

@@ -250,6 +250,10 @@ uint64_t config_tls_stamp(const struct config *config)
 	stamp_file(&stamp, config->ticket_keys_file);
 	for (size_t i = 0; i < config->policies_n; i++)
 		stamp_file(&stamp, config->policies[i].certificate_logons);
+	for (size_t i = 0; i < config->routes_n; i++) {
+		if (config->routes[i].credentials != NULL)
+			stamp_file(&stamp, config->routes[i].credentials->file);
+	}
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		const struct listener_tls *tls = &config->listeners[i].tls;
 
@@ -263,6 +267,7 @@ uint64_t config_tls_stamp(const struct config *config)
 		}
 	}
 	for (size_t i = 0; i < config->pools_n; i++) {
+		stamp_file(&stamp, config->pools[i].health.password_file);
 		for (size_t j = 0; j < config->pools[i].servers_n; j++) {
 			const struct server_tls_config *tls = &config->pools[i].servers[j].tls;
 
