@@ -133,20 +133,6 @@ void features_add_ours(struct features *features, bool tls)
 
 /* --- what two have in common -------------------------------------------------------------- */
 
-/* The line of that word; its p is NULL: there is none. */
-static struct span find_line(const struct features *features, struct span word)
-{
-	struct span rest = span_from(features->text, features->n);
-
-	while (rest.n > 0) {
-		struct span line = take_until(&rest, '\n');
-
-		if (span_eq_nocase(first_word(line), word))
-			return line;
-	}
-	return span_from(NULL, 0);
-}
-
 static bool has_line(const struct features *features, struct span line)
 {
 	struct span rest = span_from(features->text, features->n);
@@ -183,8 +169,23 @@ static bool list_has(struct span list, struct span item, bool *star)
 	return false;
 }
 
-/* "MLST size*;modify;": the items that both lists have; no line when there are none. */
-static void add_common_items(struct features *features, struct span line, struct span other)
+/* The same of all the lists that stand behind this word: nothing keeps a server from listing twice. */
+static bool lists_have(const struct features *features, struct span word, struct span item, bool *star)
+{
+	struct span rest = span_from(features->text, features->n);
+
+	while (rest.n > 0) {
+		struct span line = take_until(&rest, '\n');
+
+		if (span_eq_nocase(first_word(line), word) && is_list(arguments(line)) &&
+		    list_has(arguments(line), item, star))
+			return true;
+	}
+	return false;
+}
+
+/* "MLST size*;modify;": the items that the other has too; no line when there are none. */
+static void add_common_items(struct features *features, struct span line, const struct features *other)
 {
 	struct span list = arguments(line);
 	size_t before = features->n;
@@ -196,7 +197,7 @@ static void add_common_items(struct features *features, struct span line, struct
 		struct span name = without_star(item);
 		bool star = false;
 
-		if (name.n == 0 || !list_has(arguments(other), name, &star))
+		if (name.n == 0 || !lists_have(other, first_word(line), name, &star))
 			continue;
 		any = true;
 		fits = add_bytes(features, star ? item : name) && add_bytes(features, span_of(";"));
@@ -213,12 +214,11 @@ void features_keep_common(struct features *features, const struct features *othe
 	features->n = 0;
 	while (rest.n > 0) {
 		struct span line = take_until(&rest, '\n');
-		struct span same = find_line(other, first_word(line));
 
 		if (has_line(other, line))
 			add_line(features, line);
-		else if (same.p != NULL && is_list(arguments(line)) && is_list(arguments(same)))
-			add_common_items(features, line, same);
+		else if (is_list(arguments(line)))
+			add_common_items(features, line, other);
 	}
 }
 
