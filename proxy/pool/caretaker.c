@@ -242,6 +242,7 @@ static void begin(struct caretaker *c, const struct pool_config *pool, const str
 		tell(c, pool_ledger_chore_done(pool->ledger, chore, sp_now_ms()));
 		return;
 	}
+	task.address = chore->address;
 	task.keep = warm;
 	task.kind = warm ? CHECK_GREETING : config_check_kind(pool, server);
 	job->probe = probe_new(c->sources.base, c->resolver, &task, warm ? &warm_ops : &check_ops, job);
@@ -344,7 +345,10 @@ struct caretaker *caretaker_new(const struct caretaker_sources *sources, struct 
 	c->config = config_ref(config);
 	c->resolver = resolver_new(sources->base);
 	c->on_tick = event_new(sources->base, -1, EV_PERSIST, on_tick, c);
-	if (c->resolver == NULL || c->on_tick == NULL || event_add(c->on_tick, &tick) != 0)
+	if (c->resolver != NULL)
+		resolver_use_ttl(c->resolver, config->dns_ttl_min_ms, config->dns_ttl_max_ms);
+	if (c->resolver == NULL ||
+	    resolver_use_servers(c->resolver, config->dns_servers, config->dns_servers_n) != 0 || c->on_tick == NULL || event_add(c->on_tick, &tick) != 0)
 		caretaker_free(&c);
 	return c;
 }
