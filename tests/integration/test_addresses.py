@@ -138,6 +138,7 @@ def test_the_last_good_answer_stays(trouble, sallyport, dns, servers):
         setattr(dns, trouble, True)
     assert "many.test: " in front.wait_event("name_failed")["text"]
     assert front.ask("show pools")["servers"][0]["lookups_failed"] >= 1
+    assert front.stats()["server_lookups_failed"] >= 1 and front.stats()["servers"]["up"] == 2
     log_on_and_off(front, 4)
     assert addresses(front) == {ONE, TWO}
     assert logons_at(servers) == [2, 2, 0]
