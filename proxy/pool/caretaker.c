@@ -147,6 +147,15 @@ static bool on_checked(void *owner, enum check_verdict verdict, const char *text
 	return false;
 }
 
+static bool has_pool(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->pools_n; i++) {
+		if (strcmp(config->pools[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* --- warm connections ------------------------------------------------------------------ */
 
 static bool on_warm(void *owner, enum check_verdict verdict, const char *text, int fd)
@@ -160,6 +169,9 @@ static bool on_warm(void *owner, enum check_verdict verdict, const char *text, i
 		emit(job, EVENT_SERVER_CHECK, LEVEL_DEBUG, text);
 		return false;
 	}
+	/* Its pool has gone meanwhile: nobody would look at it there. */
+	if (!has_pool(job->caretaker->config, job->pool))
+		return false;
 	tell(job->caretaker,
 	     pool_ledger_warm_put(job->ledger, &job->chore, &warm, sp_now_ms(), &taken));
 	job->settled = taken;
@@ -351,15 +363,6 @@ struct caretaker *caretaker_new(const struct caretaker_sources *sources, struct 
 	    resolver_use_servers(c->resolver, config->dns_servers, config->dns_servers_n) != 0 || c->on_tick == NULL || event_add(c->on_tick, &tick) != 0)
 		caretaker_free(&c);
 	return c;
-}
-
-static bool has_pool(const struct config *config, const char *name)
-{
-	for (size_t i = 0; i < config->pools_n; i++) {
-		if (strcmp(config->pools[i].name, name) == 0)
-			return true;
-	}
-	return false;
 }
 
 void caretaker_configure(struct caretaker *c, struct config *config)
