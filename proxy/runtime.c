@@ -22,6 +22,7 @@
 #include "sallyport/reaper.h"
 #include "sallyport/port_registry.h"
 #include "sallyport/runtime_doors.h"
+#include "sallyport/runtime_follow.h"
 #include "sallyport/runtime_ports.h"
 #include "sallyport/runtime_tickets.h"
 #include "sallyport/worker.h"
@@ -62,6 +63,7 @@ struct runtime {
 	struct runtime_tickets tickets;
 	struct reaper *reaper;
 	struct caretaker *caretaker;
+	struct follower *follower;
 	struct auditor *auditor;
 	struct admin *admin;
 	struct event *on_look;	  /* while draining: are the workers done? */
@@ -166,6 +168,8 @@ static bool attach_ledgers(struct runtime *rt, struct config *config)
 			terms[j].warm = server->warm;
 			terms[j].warm_age_ms = server->warm_age_ms;
 			terms[j].health = health_terms(pool, server);
+			terms[j].follows = server->resolve == RESOLVE_ALL;
+			terms[j].leads = server->nth == 0;
 			terms[j].identity = server_identity(server);
 		}
 		if (!attach_memo(rt, pool))
@@ -390,6 +394,11 @@ static bool start_threads(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 		set_error(error, "cannot look after servers", "out of memory");
 		return false;
 	}
+	rt->follower = follower_new(rt->base, rt->queue, rt->config);
+	if (rt->follower == NULL) {
+		set_error(error, "cannot follow the names of servers", "out of memory");
+		return false;
+	}
 	for (; rt->started < rt->workers_n; rt->started++) {
 		int result = worker_start(rt->workers[rt->started]);
 
@@ -508,7 +517,8 @@ static void keep_fixed(struct runtime *rt, struct config *new)
 {
 	const struct config *old = rt->config;
 
-	bool other_dns = new->dns_servers_n != old->dns_servers_n;
+	bool other_dns = new->dns_servers_n != old->dns_servers_n ||
+			 new->dns_ttl_min_ms != old->dns_ttl_min_ms || new->dns_ttl_max_ms != old->dns_ttl_max_ms;
 
 	for (size_t i = 0; i < new->dns_servers_n && !other_dns; i++)
 		other_dns = !netaddr_same_host(&new->dns_servers[i], &old->dns_servers[i]) ||
@@ -518,7 +528,7 @@ static void keep_fixed(struct runtime *rt, struct config *new)
 	    new->log.format != old->log.format || new->log.level != old->log.level ||
 	    new->log.syslog != old->log.syslog)
 		log_write(rt->queue, LEVEL_WARNING,
-			  "reload: changes of workers, shards, dns_servers, admin and log need a restart");
+			  "reload: changes of workers, shards, dns_servers, dns_ttl_min, dns_ttl_max, admin and log need a restart");
 }
 
 static struct worker_update *make_update(const struct runtime *rt, struct config *new,
@@ -610,6 +620,7 @@ void runtime_reload(struct runtime *rt)
 	session_table_limit(rt->table, new->max_sessions);
 	emit_listening(rt, new, rt->config);
 	caretaker_configure(rt->caretaker, new);
+	follower_configure(rt->follower, new);
 	config_unref(&rt->config);
 	rt->config = new;
 	rt->tls_loaded = stamp;
@@ -696,6 +707,7 @@ void runtime_free(struct runtime **runtime)
 		return;
 	*runtime = NULL;
 	caretaker_free(&rt->caretaker);
+	follower_free(&rt->follower);
 	admin_stop(&rt->admin);
 	auditor_free(&rt->auditor);
 	/* Workers that run when the start failed half-way have no session yet. */

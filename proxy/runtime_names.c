@@ -5,6 +5,8 @@
  */
 #include "sallyport/runtime_names.h"
 
+#include <string.h>
+
 #include "sallyport/resolver.h"
 
 /* The error of a name that is still being asked for. */
@@ -22,6 +24,26 @@ static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n
 			return;
 		}
 	}
+}
+
+static void on_server_looked_up(void *owner, const struct netaddr addresses[], size_t n, const char *error)
+{
+	struct server_config *server = owner;
+	struct server_addresses *found = &server->addresses;
+
+	memcpy(found->now, addresses, n * sizeof(found->now[0]));
+	found->n = addresses_prefer(server->address_family, found->now, n);
+	found->error = found->n > 0 ? NULL : error != NULL ? error : "it has no address that may be used";
+}
+
+static void ask_server(struct resolver *resolver, struct server_config *server)
+{
+	if (server->address.family != AF_UNSPEC || server->resolve == RESOLVE_FIRST)
+		return;
+	server->addresses.error = waiting;
+	if (resolver == NULL ||
+	    resolver_lookup(resolver, server->host, server->port, on_server_looked_up, server) == NULL)
+		server->addresses.error = "out of memory";
 }
 
 static void ask(struct resolver *resolver, struct announced_name *name)
@@ -45,6 +67,17 @@ static void for_each_name(struct resolver *resolver, struct config *config,
 	}
 }
 
+static bool is_waiting_for_servers(const struct config *config)
+{
+	for (size_t i = 0; i < config->pools_n; i++) {
+		for (size_t j = 0; j < config->pools[i].named_n; j++) {
+			if (config->pools[i].servers[j].addresses.error == waiting)
+				return true;
+		}
+	}
+	return false;
+}
+
 static bool is_waiting(const struct config *config)
 {
 	for (size_t i = 0; i < config->listeners_n; i++) {
@@ -57,7 +90,7 @@ static bool is_waiting(const struct config *config)
 				return true;
 		}
 	}
-	return false;
+	return is_waiting_for_servers(config);
 }
 
 void runtime_names_look_up(struct config *config)
@@ -69,6 +102,10 @@ void runtime_names_look_up(struct config *config)
 	    resolver_use_servers(resolver, config->dns_servers, config->dns_servers_n) != 0)
 		resolver_free(&resolver);
 	for_each_name(resolver, config, ask);
+	for (size_t i = 0; i < config->pools_n; i++) {
+		for (size_t j = 0; j < config->pools[i].named_n; j++)
+			ask_server(resolver, &config->pools[i].servers[j]);
+	}
 	while (is_waiting(config) && event_base_loop(base, EVLOOP_ONCE) == 0)
 		;
 	if (resolver != NULL)

@@ -50,6 +50,8 @@ static void keep_what_pool_can(struct features *common, bool *first, const struc
 	struct features server;
 
 	for (size_t i = 0; i < pool->servers_n; i++) {
+		if (!pool_ledger_is_there(pool->ledger, pool->places[i]))
+			continue;
 		if (!feature_memory_recall(pool_ledger_features(pool->ledger), pool->places[i], &server))
 			server.n = 0;
 		if (*first)

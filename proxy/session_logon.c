@@ -214,14 +214,17 @@ static void dial(struct session *s, const struct netaddr addresses[], size_t n)
 static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n, const char *error)
 {
 	struct session *s = owner;
+	struct netaddr usable[RESOLVER_ADDRESSES_MAX];
 
 	s->loop->now_ms = sp_now_ms();
 	s->logon->lookup = NULL;
 	ledger_sub(&s->live->ledger, LEDGER_LOOKUP);
+	memcpy(usable, addresses, n * sizeof(usable[0]));
+	n = addresses_prefer(s->server_config->address_family, usable, n);
 	if (n == 0)
-		logon_server_failed(s, error != NULL ? error : "name has no address");
+		logon_server_failed(s, error != NULL ? error : "name has no address that may be used");
 	else
-		dial(s, addresses, n);
+		dial(s, usable, n);
 	session_settle(s);
 }
 
@@ -236,8 +239,8 @@ static void reach_server(struct session *s)
 		server_greeted(s);
 		return;
 	}
-	if (server->address.family != AF_UNSPEC) {
-		dial(s, &server->address, 1);
+	if (s->slot.address.family != AF_UNSPEC || server->address.family != AF_UNSPEC) {
+		dial(s, s->slot.address.family != AF_UNSPEC ? &s->slot.address : &server->address, 1);
 		return;
 	}
 	s->logon->lookup = resolver_lookup(s->loop->resolver, server->host, server->port, on_looked_up, s);
@@ -259,7 +262,7 @@ static void no_server(struct session *s)
 /* Those that have failed, and all others where the route leads to one of them. */
 static uint64_t not_to_try(const struct session *s)
 {
-	uint64_t others = s->only_server == ROUTE_ANY_SERVER ? 0 : ~(UINT64_C(1) << s->only_server);
+	uint64_t others = s->only_server == ROUTE_ANY_SERVER ? 0 : ~pool_server_group(s->pool, s->only_server);
 
 	return s->logon->tried | others;
 }
@@ -478,7 +481,8 @@ static bool is_for(const struct session *s, const struct route_choice *choice)
 	if (s->pool == NULL)
 		return true;
 	return s->pool == &s->config->pools[choice->pool] &&
-	       (choice->server == ROUTE_ANY_SERVER || !s->slot.held || s->slot.server == choice->server);
+	       (choice->server == ROUTE_ANY_SERVER || !s->slot.held ||
+		(pool_server_group(s->pool, choice->server) >> s->slot.server & 1) != 0);
 }
 
 void logon_user(struct session *s, struct span line, struct span name)

@@ -371,6 +371,7 @@ struct worker *worker_new(uint32_t number, const struct worker_shared *shared, s
 		worker_free(w);
 		return NULL;
 	}
+	resolver_use_ttl(w->loop.resolver, config->dns_ttl_min_ms, config->dns_ttl_max_ms);
 	w->listeners = listeners_start(&w->loop, fds, n, &w->listeners);
 	if (w->listeners == NULL) {
 		worker_free(w);

@@ -146,9 +146,30 @@ struct health_config {
 /* Whether the sessions at a server end with its being taken out of service. */
 enum end_sessions { END_SESSIONS_NEVER, END_SESSIONS_MAINTENANCE, END_SESSIONS_DOWN };
 
-/* A server: a numeric address, or a name that is looked up. */
+/* FIRST: the first address that can be reached; ALL: each is a server of its own. */
+enum resolve { RESOLVE_FIRST, RESOLVE_ALL };
+
+/* For -t: what a server's name stands for at the moment; none: `error` says why. */
+struct server_addresses {
+	struct netaddr now[POOL_ADDRESSES_MAX];
+	size_t n;
+	const char *error; /* NULL as well: it was not looked up */
+};
+
+/*
+ * A server: a numeric address, or a name that is looked up. With RESOLVE_ALL the
+ * check of the configuration puts copies of it behind the last server of its
+ * pool, so that there are max_addresses of it; all but the name and the number
+ * of a copy are the original's, and freed with it.
+ */
 struct server_config {
-	char name[NAME_MAX_LEN];
+	char name[NAME_MAX_LEN]; /* of a copy: with its number, "files/2" */
+	unsigned nth;		/* 0: the original */
+	size_t lead;		/* index of the original; its own if it is one */
+	enum resolve resolve;
+	unsigned max_addresses;
+	enum address_family address_family;
+	struct server_addresses addresses;
 	char *host;		/* as configured, without port */
 	uint16_t port;
 	struct netaddr address; /* AF_UNSPEC when host is a name */
@@ -185,6 +206,7 @@ struct pool_config {
 	enum balance_algorithm balance;
 	struct server_config *servers;
 	size_t servers_n;	/* 1..POOL_SERVERS_MAX */
+	size_t named_n;		/* of them, those that are configured and no copies; they come first */
 	int64_t queue_timeout_ms;
 	unsigned tries;		/* servers tried for one logon; 0: all */
 	int64_t slow_start_ms;	/* until a server that has come up has its whole share */
@@ -198,6 +220,18 @@ struct pool_config {
 	struct pool_ledger *ledger; /* runtime state; attached before the snapshot is in force; not owned */
 	uint16_t places[POOL_SERVERS_MAX]; /* of the servers in the ledger */
 };
+
+/* The servers that are meant when the one of this index is: a bit for each, itself and its copies. */
+static inline uint64_t pool_server_group(const struct pool_config *pool, size_t server)
+{
+	uint64_t group = 0;
+
+	for (size_t i = 0; i < pool->servers_n; i++) {
+		if (pool->servers[i].lead == pool->servers[server].lead)
+			group |= UINT64_C(1) << i;
+	}
+	return group;
+}
 
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 
@@ -222,6 +256,8 @@ struct config {
 	int64_t drain_timeout_ms;
 	struct netaddr *dns_servers; /* none: those of /etc/resolv.conf */
 	size_t dns_servers_n;
+	int64_t dns_ttl_min_ms;	/* bounds of the time for which an answer is used */
+	int64_t dns_ttl_max_ms;
 	unsigned max_handshakes; /* TLS handshakes with clients at the same time; 0: any number */
 	int64_t ticket_rotation_ms; /* how often the key of session tickets changes */
 	char *ticket_keys_file;	/* that several nodes share; NULL: keys of our own */

@@ -48,6 +48,11 @@ void config_check_proxy(struct config_build *build);
 void config_check_health(struct config_build *build);
 void config_health_free(struct health_config *health);
 
+/* Looking names up; in config_names.c. */
+void config_check_names(struct config_build *build);
+/* When nothing is wrong: makes room for all addresses of names, by copies of their servers. */
+void config_expand_names(struct config_build *build);
+
 /* TLS: which keys go together; then files and settings become contexts. Called by it, last. */
 void config_check_tls(struct config_build *build);
 void config_tls_free_listener(struct listener_tls *tls);

@@ -73,6 +73,7 @@ struct server_metrics {
 	uint64_t checks;
 	uint64_t checks_failed;
 	uint64_t warm;
+	uint64_t lookups_failed;
 };
 
 struct metrics {

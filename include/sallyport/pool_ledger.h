@@ -15,6 +15,7 @@
 #ifndef SALLYPORT_POOL_LEDGER_H
 #define SALLYPORT_POOL_LEDGER_H
 
+#include "sallyport/addresses.h"
 #include "sallyport/balance.h"
 #include "sallyport/base.h"
 #include "sallyport/feature_memory.h"
@@ -40,6 +41,7 @@ struct slot {
 	uint16_t place;	 /* the ledger's */
 	bool warm;	 /* with it comes warm_fd, connected and greeted, which is the asker's now */
 	int warm_fd;
+	struct netaddr address; /* of a place that follows a name; AF_UNSPEC: the server's, as configured */
 };
 
 /* Whether a server is chosen, or why not. */
@@ -61,6 +63,8 @@ struct pool_server_terms {
 	struct health_terms health;
 	uint32_t warm;		/* connections to keep ready, at most POOL_WARM_MAX */
 	int64_t warm_age_ms;	/* and how long */
+	bool follows;		/* is one address of a name: pool_ledger_follow() says which */
+	bool leads;		/* and is used with the name itself until the first answer is there */
 	uint64_t identity;	/* stands for its address: another one is another server, of which nothing is known */
 };
 
@@ -88,6 +92,10 @@ struct pool_server_status {
 	int64_t response_us;  /* smoothed; 0: not known */
 	int64_t down_until_ms; /* while state is DOWN by failures: when it is tried again */
 	int64_t changed_ms;    /* the last change of state; 0: none yet */
+	bool vacant;	       /* follows a name that has no address for it */
+	bool leaving;	       /* its name does not stand for its address any more */
+	struct netaddr address; /* of a place that follows a name */
+	uint64_t lookups_failed; /* of that name; of a place that leads */
 	char reason[96];       /* of the last change of state */
 	char check_text[96];   /* what the last check found */
 };
@@ -186,6 +194,25 @@ bool pool_ledger_served(struct pool_ledger *ledger, struct slot *slot, int64_t r
 bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum server_state state,
 			   const char *reason) SP_EXCLUDES(sp_any_shard);
 
+/* --- names -------------------------------------------------------------------------
+ *
+ * A server that is all addresses of a name has as many places as it may have
+ * addresses; the first one leads.
+ */
+#define POOL_ADDRESSES_MAX 16
+
+/*
+ * The name stands for these now (at least one). An address that is gone gets no
+ * new logons, and its place is free when the last session there has ended; one
+ * that is new is a server of which nothing is known. Offer afterwards.
+ */
+struct addresses_change pool_ledger_follow(struct pool_ledger *ledger, const uint16_t places[], size_t n,
+					   const struct netaddr now[], size_t now_n) SP_EXCLUDES(sp_any_shard);
+/* The name could not be looked up; nothing changes. Returns how often in a row. */
+unsigned pool_ledger_follow_failed(struct pool_ledger *ledger, uint16_t place) SP_EXCLUDES(sp_any_shard);
+/* Whether the place is of a server that there is: not a vacant one, nor one that leaves. */
+SP_MUSTCHECK bool pool_ledger_is_there(struct pool_ledger *ledger, uint16_t place) SP_EXCLUDES(sp_any_shard);
+
 /* --- checks, and connections that are kept ready ----------------------------------
  *
  * Whoever looks after the servers (one thread for all workers) asks what is due
@@ -202,6 +229,7 @@ struct pool_chore {
 	bool failed; /* CHORE_WARM: the server gave no connection; the next try a little later */
 	uint16_t place;
 	char name[32]; /* of the server */
+	struct netaddr address; /* like a slot's */
 };
 
 /* Behind a warm connection that could not be made. */

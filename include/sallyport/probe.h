@@ -35,6 +35,7 @@ struct probe_ops {
 struct probe_task {
 	enum check_kind kind;
 	bool keep; /* with CHECK_GREETING in clear: the connection is wanted */
+	struct netaddr address; /* of a server that is one address of its name; AF_UNSPEC: as configured */
 	/* Borrowed until the probe is freed. */
 	const struct server_config *server;
 	const struct health_config *health;

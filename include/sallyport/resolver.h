@@ -35,7 +35,8 @@ struct resolver_query;
 
 /*
  * `n` addresses (port as asked), borrowed for the call; 0 when there are none,
- * and `error` is then a static text that says why.
+ * and `error` is then a static text that says why; with addresses it is NULL,
+ * unless they are the last good ones because nobody could say now.
  */
 typedef void resolver_done_fn(void *owner, const struct netaddr addresses[], size_t n,
 			      const char *error);
@@ -65,5 +66,8 @@ void resolver_forget(struct resolver_query **query);
 SP_MUSTCHECK int resolver_set_servers(struct resolver *resolver, const char *servers);
 /* The same for addresses with their ports; none: nothing is changed. -ENOMEM as well. */
 SP_MUSTCHECK int resolver_use_servers(struct resolver *resolver, const struct netaddr servers[], size_t n);
+
+/* Bounds of the time for which an answer is used, instead of RESOLVER_TTL_FLOOR_MS and RESOLVER_TTL_CEIL_MS. */
+void resolver_use_ttl(struct resolver *resolver, int64_t floor_ms, int64_t ceil_ms);
 
 #endif

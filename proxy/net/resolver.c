@@ -70,6 +70,8 @@ struct name {
 struct resolver {
 	struct dns *dns;
 	struct event_base *base;
+	int64_t ttl_floor_ms;
+	int64_t ttl_ceil_ms;
 	struct event deliver;
 	uint64_t round;
 	bool delivering;
@@ -250,6 +252,16 @@ static void waiter_due(struct resolver *r, struct resolver_query *q)
 		event_active(&r->deliver, EV_TIMEOUT, 0);
 }
 
+/* All that it has is from before: nobody could say the last time. */
+static bool name_is_stale(const struct name *name)
+{
+	for (int i = 0; i < FAMILIES; i++) {
+		if (name->family[i].n > 0 && !name->family[i].failed)
+			return false;
+	}
+	return true;
+}
+
 static void waiter_call(struct resolver_query *q)
 {
 	struct netaddr addresses[RESOLVER_ADDRESSES_MAX];
@@ -260,7 +272,7 @@ static void waiter_call(struct resolver_query *q)
 		addresses[i] = name->addresses[i];
 		netaddr_set_port(&addresses[i], q->port);
 	}
-	q->done(q->owner, addresses, n, n > 0 ? NULL : name->error);
+	q->done(q->owner, addresses, n, n > 0 && !name_is_stale(name) ? NULL : name->error);
 }
 
 /*
@@ -348,7 +360,7 @@ static void on_patience(evutil_socket_t fd SP_UNUSED, short what SP_UNUSED, void
 		name_conclude(name);
 }
 
-static void family_set(struct family *f, const struct dns_answer *answer)
+static void family_set(const struct resolver *r, struct family *f, const struct dns_answer *answer)
 {
 	int64_t keep_ms = RESOLVER_NEGATIVE_MS;
 
@@ -357,7 +369,7 @@ static void family_set(struct family *f, const struct dns_answer *answer)
 	f->error = answer->error;
 	if (answer->status == DNS_OK)
 		keep_ms =
-		    sp_max64(RESOLVER_TTL_FLOOR_MS, sp_min64(answer->ttl_ms, RESOLVER_TTL_CEIL_MS));
+		    sp_max64(r->ttl_floor_ms, sp_min64(answer->ttl_ms, r->ttl_ceil_ms));
 	f->expires_at = sp_now_ms() + keep_ms;
 	if (f->failed)
 		return; /* what was known stays */
@@ -369,7 +381,7 @@ static void on_answer(void *owner, int family, const struct dns_answer *answer)
 {
 	struct name *name = owner;
 
-	family_set(&name->family[family == AF_INET ? IPV4 : IPV6], answer);
+	family_set(name->resolver, &name->family[family == AF_INET ? IPV4 : IPV6], answer);
 	if (!name_is_open(name))
 		name_conclude(name);
 	else if (answer->n > 0)
@@ -388,7 +400,7 @@ static bool name_ask_hosts(struct name *name)
 	if (!found || name_is_open(name))
 		return false;
 	for (int i = 0; i < FAMILIES; i++)
-		family_set(&name->family[i], &answer[i]);
+		family_set(name->resolver, &name->family[i], &answer[i]);
 	name_conclude(name);
 	return true;
 }
@@ -466,6 +478,8 @@ struct resolver *resolver_new(struct event_base *base)
 	if (r == NULL)
 		return NULL;
 	r->base = base;
+	r->ttl_floor_ms = RESOLVER_TTL_FLOOR_MS;
+	r->ttl_ceil_ms = RESOLVER_TTL_CEIL_MS;
 	r->dns = dns_new(base);
 	if (r->dns == NULL) {
 		free(r);
@@ -535,4 +549,11 @@ int resolver_use_servers(struct resolver *resolver, const struct netaddr servers
 	result = resolver_set_servers(resolver, list);
 	free(list);
 	return result;
+}
+
+void resolver_use_ttl(struct resolver *resolver, int64_t floor_ms, int64_t ceil_ms)
+{
+	SP_ASSERT(floor_ms > 0 && floor_ms <= ceil_ms);
+	resolver->ttl_floor_ms = floor_ms;
+	resolver->ttl_ceil_ms = ceil_ms;
 }

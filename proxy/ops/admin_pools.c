@@ -29,11 +29,14 @@ static void server_row(struct report *r, const struct pool_config *pool,
                        const struct pool_server_status *s, int64_t now_ms)
 {
 	char lessons[64];
+	char address[NETADDR_TEXT_MAX];
 
+	if (s->vacant && s->sessions == 0)
+		return;
 	report_row_begin(r);
 	report_cell_text(r, pool->name);
 	report_cell_text(r, s->terms.name);
-	report_cell_text(r, s->configured ? server_state_name(s->state) : "gone");
+	report_cell_text(r, !s->configured ? "gone" : s->leaving ? "leaving" : server_state_name(s->state));
 	report_cell_u64(r, s->sessions);
 	report_cell_u64(r, s->terms.max_sessions);
 	report_cell_u64(r, s->terms.weight);
@@ -59,6 +62,8 @@ static void server_row(struct report *r, const struct pool_config *pool,
 	else
 		report_cell_none(r);
 	report_cell_text(r, s->reason);
+	report_cell_text(r, s->address.family != AF_UNSPEC ? netaddr_format(&s->address, address) : "");
+	report_cell_u64(r, s->lookups_failed);
 	report_row_end(r);
 }
 
@@ -88,7 +93,7 @@ enum admin_step admin_step_pools(struct admin_job *job, const struct ops_sources
 		                               "response_us", "down_for_ms",  "lessons",
 		                               "share",       "warm",         "checks",
 		                               "checks_failed", "last_check", "changed_ms",
-		                               "reason" };
+		                               "reason",      "address",      "lookups_failed" };
 	const struct config *config = sources->config != NULL ? *sources->config : NULL;
 	struct pool_server_status status[POOL_SERVERS_MAX];
 	struct report *r = &job->report;

@@ -188,10 +188,12 @@ static void build_servers(struct config_build *build, struct pool_config *pool,
 {
 	pool->servers_n = config_tree_sections_n(section, SECTION_SERVER);
 	pool->servers = make_array(build, &pool->servers_n, sizeof(*pool->servers));
+	pool->named_n = pool->servers_n;
 	for (size_t i = 0; i < pool->servers_n; i++) {
 		struct cfg_t *server = config_tree_section(section, SECTION_SERVER, i);
 
 		sp_copy(pool->servers[i].name, NAME_MAX_LEN, config_tree_name(server));
+		pool->servers[i].lead = i;
 		build_section(build, SECTION_SERVER, server, &pool->servers[i]);
 	}
 }
@@ -342,6 +344,8 @@ static void free_pools(struct config *config)
 {
 	for (size_t i = 0; i < config->pools_n; i++) {
 		for (size_t j = 0; j < config->pools[i].servers_n; j++) {
+			if (config->pools[i].servers[j].nth > 0)
+				continue; /* a copy owns nothing */
 			free(config->pools[i].servers[j].host);
 			config_tls_free_server(&config->pools[i].servers[j].tls);
 		}

@@ -481,9 +481,12 @@ void config_check_all(struct config_build *build)
 	config_check_policies(build);
 	config_check_proxy(build);
 	config_check_health(build);
+	config_check_names(build);
 	config_check_tls(build);
 	config_check_secrets(build);
 	/* Of what use things are can be said only when they are right. */
 	if (config_report_is_clean(build->report))
 		check_use(build);
+	if (config_report_is_clean(build->report))
+		config_expand_names(build);
 }

@@ -10,6 +10,7 @@
 #include "sallyport/config_text.h"
 #include "sallyport/config_value.h"
 #include "sallyport/credentials.h"
+#include "sallyport/resolver.h"
 
 struct speaker {
 	const struct config *config;
@@ -94,6 +95,12 @@ static void explain_process(struct speaker *s)
 		end_line(s);
 	}
 	explain_tickets(s);
+	if (config->dns_ttl_min_ms != RESOLVER_TTL_FLOOR_MS || config->dns_ttl_max_ms != RESOLVER_TTL_CEIL_MS) {
+		ADD(s, "    answers of name servers are used for %s",
+		    config_duration_show(config->dns_ttl_min_ms).text);
+		ADD(s, " to %s", config_duration_show(config->dns_ttl_max_ms).text);
+		end_line(s);
+	}
 	if (config->admin.socket[0] == '\0')
 		ADD(s, "    no control by sallyportctl");
 	else
@@ -366,6 +373,40 @@ static void explain_source(struct speaker *s, const struct server_config *server
 	end_line(s);
 }
 
+/* How its name is used, and what it stands for if that is known. */
+static void explain_resolve(struct speaker *s, const struct server_config *server)
+{
+	static const char *const families[] = {
+		[ADDRESS_FAMILY_ANY] = NULL,
+		[ADDRESS_FAMILY_IPV4_FIRST] = "IPv4 addresses are tried first",
+		[ADDRESS_FAMILY_IPV6_FIRST] = "IPv6 addresses are tried first",
+		[ADDRESS_FAMILY_IPV4] = "only IPv4 addresses are used",
+		[ADDRESS_FAMILY_IPV6] = "only IPv6 addresses are used",
+	};
+	const struct server_addresses *now = &server->addresses;
+	char text[NETADDR_TEXT_MAX];
+
+	if (server->address.family != AF_UNSPEC)
+		return;
+	if (server->resolve == RESOLVE_ALL) {
+		ADD(s, "        each address of the name is a server of its own, at most %u",
+		    server->max_addresses);
+		end_line(s);
+	}
+	if (families[server->address_family] != NULL) {
+		ADD(s, "        %s", families[server->address_family]);
+		end_line(s);
+	}
+	if (now->n == 0 && now->error == NULL)
+		return;
+	ADD(s, "        at the moment: ");
+	for (size_t i = 0; i < now->n; i++)
+		ADD(s, "%s%s", i > 0 ? ", " : "", netaddr_format_host(&now->now[i], text));
+	if (now->n == 0)
+		ADD(s, "it cannot be looked up (%s)", now->error);
+	end_line(s);
+}
+
 static void explain_server(struct speaker *s, const struct server_config *server)
 {
 	static const char *const data[] = {
@@ -387,6 +428,7 @@ static void explain_server(struct speaker *s, const struct server_config *server
 	else
 		ADD(s, "at most %u session%s", server->max_sessions, plural(server->max_sessions));
 	end_line(s);
+	explain_resolve(s, server);
 	ADD(s, "        data connections by %s", data[server->data]);
 	if (server->trust_pasv_address)
 		ADD(s, ", to whatever address its reply to PASV names");
@@ -466,7 +508,7 @@ static void explain_health(struct speaker *s, const struct pool_config *pool)
 
 static bool has_limit(const struct pool_config *pool)
 {
-	for (size_t i = 0; i < pool->servers_n; i++) {
+	for (size_t i = 0; i < pool->named_n; i++) {
 		if (pool->servers[i].max_sessions == 0)
 			return false;
 	}
@@ -504,12 +546,12 @@ static void explain_pool(struct speaker *s, const struct pool_config *pool)
 	    pool->tries == 0 || pool->tries > pool->servers_n ? pool->servers_n : pool->tries;
 
 	end_line(s);
-	ADD(s, "Pool %s: %zu server%s", pool->name, pool->servers_n, plural(pool->servers_n));
+	ADD(s, "Pool %s: %zu server%s", pool->name, pool->named_n, plural(pool->named_n));
 	if (pool->servers_n > 1)
 		ADD(s, ", chosen %s (%s)", ways[pool->balance],
 		    balance_algorithm_name(pool->balance));
 	end_line(s);
-	for (size_t i = 0; i < pool->servers_n; i++) {
+	for (size_t i = 0; i < pool->named_n; i++) {
 		explain_server(s, &pool->servers[i]);
 		explain_duty(s, pool, &pool->servers[i]);
 	}

@@ -68,6 +68,19 @@ static const struct config_word data_words[] = {
 	{ "client", DATA_CLIENT },
 	{ NULL, 0 },
 };
+static const struct config_word resolve_words[] = {
+	{ "first", RESOLVE_FIRST },
+	{ "all", RESOLVE_ALL },
+	{ NULL, 0 },
+};
+static const struct config_word address_family_words[] = {
+	{ "any", ADDRESS_FAMILY_ANY },
+	{ "ipv4_first", ADDRESS_FAMILY_IPV4_FIRST },
+	{ "ipv6_first", ADDRESS_FAMILY_IPV6_FIRST },
+	{ "ipv4", ADDRESS_FAMILY_IPV4 },
+	{ "ipv6", ADDRESS_FAMILY_IPV6 },
+	{ NULL, 0 },
+};
 static const struct config_word abor_words[] = {
 	{ "plain", ABOR_PLAIN },
 	{ "telnet", ABOR_TELNET },
@@ -191,6 +204,10 @@ const struct config_key config_keys[] = {
 
 	LIST(SECTION_ROOT, "dns_servers", NAME_SERVERS, struct netaddr, struct config, dns_servers, false, NULL,
 	     "Name servers to ask, in order; without a port: 53; those of /etc/resolv.conf when not given."),
+	DURATION(SECTION_ROOT, "dns_ttl_min", struct config, dns_ttl_min_ms, "1s", 1000, HOUR_MS,
+		 "An answer of a name server is used for so long at least, whatever its TTL."),
+	DURATION(SECTION_ROOT, "dns_ttl_max", struct config, dns_ttl_max_ms, "5m", 1000, DAY_MS,
+		 "And for so long at most."),
 
 	STRING(SECTION_ADMIN, "socket", PATH, struct admin_config, socket, "/run/sallyport/admin.sock",
 	       SUN_PATH_LEN, "Unix socket that sallyportctl talks to; none: there is none."),
@@ -307,6 +324,12 @@ const struct config_key config_keys[] = {
 
 	{ SECTION_SERVER, "address", CONFIG_KIND_SERVER, NULL, true, { 0, 0, NULL }, 0, 0, "--server",
 	  "Address or name of the server, and its port; without a port: 21." },
+	WORD(SECTION_SERVER, "resolve", enum resolve, struct server_config, resolve, "first", resolve_words,
+	     "A name: its first address that can be reached is the server, or each of all is a server of its own."),
+	NUMBER(SECTION_SERVER, "max_addresses", struct server_config, max_addresses, "16", 1, POOL_ADDRESSES_MAX,
+	       "So many addresses of the name at the same time, where each is a server of its own."),
+	WORD(SECTION_SERVER, "address_family", enum address_family, struct server_config, address_family, "any",
+	     address_family_words, "Which addresses of its name are used, and which are tried first."),
 	NUMBER(SECTION_SERVER, "weight", struct server_config, weight, "1", 1, 1000,
 	       "Its share of the logons, compared with the other servers of the pool."),
 	NUMBER(SECTION_SERVER, "max_sessions", struct server_config, max_sessions, "0", 0, 1000000,

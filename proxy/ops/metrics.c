@@ -129,10 +129,11 @@ static void collect_servers(const struct config *config, struct server_metrics *
 			continue;
 		(void)pool_ledger_status(config->pools[i].ledger, status, POOL_SERVERS_MAX);
 		for (size_t j = 0; j < n; j++) { /* those that are gone come behind them */
-			out->in_state[status[j].state]++;
+			out->in_state[status[j].state] += !status[j].vacant && !status[j].leaving;
 			out->checks += status[j].checks;
 			out->checks_failed += status[j].checks_failed;
 			out->warm += status[j].warm;
+			out->lookups_failed += status[j].lookups_failed;
 		}
 	}
 }
@@ -176,7 +177,7 @@ struct sample_list {
 };
 
 /* Families of one that are not in a table elsewhere. */
-#define SINGLE_FAMILIES 26
+#define SINGLE_FAMILIES 27
 #define SERVER_STATES	(SERVER_MAINTENANCE + 1)
 
 _Static_assert(COUNTER_COUNT + END_REASON_COUNT + CLOCK_COUNT + 2 * LEDGER_KINDS + PLACES +
@@ -304,6 +305,9 @@ static void add_servers(struct sample_list *list, const struct metrics *m)
 	    m->servers.checks_failed);
 	add(list, METRIC_GAUGE, "warm_connections", "connections that are kept ready for logons",
 	    m->servers.warm);
+	add(list, METRIC_COUNTER, "server_lookups_failed",
+	    "look-ups of the names of servers with resolve = all that had no answer of use",
+	    m->servers.lookups_failed);
 }
 
 static void add_machinery(struct sample_list *list, const struct metrics *m)

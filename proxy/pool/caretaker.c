@@ -147,6 +147,15 @@ static bool on_checked(void *owner, enum check_verdict verdict, const char *text
 	return false;
 }
 
+static bool has_pool(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->pools_n; i++) {
+		if (strcmp(config->pools[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* --- warm connections ------------------------------------------------------------------ */
 
 static bool on_warm(void *owner, enum check_verdict verdict, const char *text, int fd)
@@ -160,6 +169,9 @@ static bool on_warm(void *owner, enum check_verdict verdict, const char *text, i
 		emit(job, EVENT_SERVER_CHECK, LEVEL_DEBUG, text);
 		return false;
 	}
+	/* Its pool has gone meanwhile: nobody would look at it there. */
+	if (!has_pool(job->caretaker->config, job->pool))
+		return false;
 	tell(job->caretaker,
 	     pool_ledger_warm_put(job->ledger, &job->chore, &warm, sp_now_ms(), &taken));
 	job->settled = taken;
@@ -242,6 +254,7 @@ static void begin(struct caretaker *c, const struct pool_config *pool, const str
 		tell(c, pool_ledger_chore_done(pool->ledger, chore, sp_now_ms()));
 		return;
 	}
+	task.address = chore->address;
 	task.keep = warm;
 	task.kind = warm ? CHECK_GREETING : config_check_kind(pool, server);
 	job->probe = probe_new(c->sources.base, c->resolver, &task, warm ? &warm_ops : &check_ops, job);
@@ -344,18 +357,12 @@ struct caretaker *caretaker_new(const struct caretaker_sources *sources, struct 
 	c->config = config_ref(config);
 	c->resolver = resolver_new(sources->base);
 	c->on_tick = event_new(sources->base, -1, EV_PERSIST, on_tick, c);
-	if (c->resolver == NULL || c->on_tick == NULL || event_add(c->on_tick, &tick) != 0)
+	if (c->resolver != NULL)
+		resolver_use_ttl(c->resolver, config->dns_ttl_min_ms, config->dns_ttl_max_ms);
+	if (c->resolver == NULL ||
+	    resolver_use_servers(c->resolver, config->dns_servers, config->dns_servers_n) != 0 || c->on_tick == NULL || event_add(c->on_tick, &tick) != 0)
 		caretaker_free(&c);
 	return c;
-}
-
-static bool has_pool(const struct config *config, const char *name)
-{
-	for (size_t i = 0; i < config->pools_n; i++) {
-		if (strcmp(config->pools[i].name, name) == 0)
-			return true;
-	}
-	return false;
 }
 
 void caretaker_configure(struct caretaker *c, struct config *config)

@@ -433,12 +433,15 @@ static void dial(struct probe *p, const struct netaddr addresses[], size_t n)
 static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n, const char *error)
 {
 	struct probe *p = owner;
+	struct netaddr usable[RESOLVER_ADDRESSES_MAX];
 
 	p->lookup = NULL;
+	memcpy(usable, addresses, n * sizeof(usable[0]));
+	n = addresses_prefer(p->task.server->address_family, usable, n);
 	if (n == 0)
-		probe_failed(p, error != NULL ? error : "name has no address");
+		probe_failed(p, error != NULL ? error : "name has no address that may be used");
 	else
-		dial(p, addresses, n);
+		dial(p, usable, n);
 }
 
 /* Its time is over; or, behind the leave, it is gone. */
@@ -494,8 +497,8 @@ struct probe *probe_new(struct event_base *base, struct resolver *resolver, cons
 		probe_free(&p);
 		return NULL;
 	}
-	if (task->server->address.family != AF_UNSPEC) {
-		dial(p, &task->server->address, 1);
+	if (task->address.family != AF_UNSPEC || task->server->address.family != AF_UNSPEC) {
+		dial(p, task->address.family != AF_UNSPEC ? &task->address : &task->server->address, 1);
 		return p;
 	}
 	p->lookup = resolver_lookup(resolver, task->server->host, task->server->port, on_looked_up, p);

@@ -103,6 +103,32 @@ bool pool_ledger_served(struct pool_ledger *ledger, struct slot *slot, int64_t r
 
 /* --- orders ----------------------------------------------------------------------------- */
 
+static bool order(struct place *place, enum server_state state, int64_t now_ms, const char *reason)
+{
+	enum server_state before = place_state(place);
+
+	place->order = state;
+	/* A drained server was well all the time, so it gets its whole share at once. */
+	if (state == SERVER_UP && (before == SERVER_DOWN || before == SERVER_MAINTENANCE))
+		health_begin(&place->health, now_ms);
+	else if (state == SERVER_UP)
+		place->health.down = false;
+	publish_failures(place);
+	if (before != state)
+		note_change(place, now_ms, reason);
+	return before != state;
+}
+
+/* "files" stands for all of files, files/2, files/3, where these are the addresses of a name. */
+static bool is_meant(const struct place *place, const char *name)
+{
+	size_t n = strlen(name);
+
+	if (n >= sizeof(place->terms.name) || strncmp(place->terms.name, name, n) != 0)
+		return false;
+	return place->terms.name[n] == '\0' || (place->terms.follows && place->terms.name[n] == '/');
+}
+
 bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum server_state state,
                            const char *reason)
 {
@@ -111,23 +137,9 @@ bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum se
 
 	SP_ASSERT_UNLOCKED();
 	core_lock_take(&ledger->lock, __func__);
-
-	size_t i = pool_ledger_find(ledger, name);
-
-	if (i < ledger->places_n) {
-		struct place *place = ledger->places[i];
-		enum server_state before = place_state(place);
-
-		changed = before != state;
-		place->order = state;
-		/* A drained server was well all the time, so it gets its whole share at once. */
-		if (state == SERVER_UP && (before == SERVER_DOWN || before == SERVER_MAINTENANCE))
-			health_begin(&place->health, now_ms);
-		else if (state == SERVER_UP)
-			place->health.down = false;
-		publish_failures(place);
-		if (changed)
-			note_change(place, now_ms, reason);
+	for (size_t i = 0; i < ledger->places_n; i++) {
+		if (is_meant(ledger->places[i], name) && order(ledger->places[i], state, now_ms, reason))
+			changed = true;
 	}
 	core_lock_drop(&ledger->lock);
 	return changed;
@@ -234,6 +246,7 @@ static void write_chore(struct pool_chore *to, enum pool_chore_kind kind, const 
 	to->failed = false;
 	to->place = (uint16_t)number;
 	memcpy(to->name, place->terms.name, sizeof(to->name));
+	to->address = place->address;
 }
 
 size_t pool_ledger_chores(struct pool_ledger *ledger, int64_t now_ms, struct pool_chore out[], size_t n)
@@ -245,7 +258,7 @@ size_t pool_ledger_chores(struct pool_ledger *ledger, int64_t now_ms, struct poo
 	for (size_t i = 0; i < ledger->places_n && found < n; i++) {
 		struct place *place = ledger->places[i];
 
-		if (!place->configured)
+		if (!place->configured || !place_is_there(place))
 			continue;
 		if (begin_check(ledger, place, now_ms))
 			write_chore(&out[found++], CHORE_CHECK, place, i);
@@ -294,7 +307,7 @@ struct session_id pool_ledger_warm_put(struct pool_ledger *ledger, const struct 
 
 	struct place *place = place_at(ledger, chore->place);
 
-	*taken = place->configured && place_state(place) == SERVER_UP &&
+	*taken = place->configured && place_is_there(place) && place_state(place) == SERVER_UP &&
 	         place->warm_n < place->terms.warm && place->warm_n < POOL_WARM_MAX;
 	if (*taken) {
 		SP_ASSERT(place->opening > 0);

@@ -112,6 +112,14 @@ static size_t settle_place(struct pool_ledger *ledger, const struct pool_server_
 	return i;
 }
 
+/* Which address of its name it has is not known (any more). */
+static void forget_address(struct place *place)
+{
+	memset(&place->address, 0, sizeof(place->address));
+	place->leaving = false;
+	place->told = false;
+}
+
 /* What the file says of its state is an order when it says something new. */
 static void restate(struct place *place, const struct pool_server_terms *terms, int64_t now_ms)
 {
@@ -145,10 +153,13 @@ static void configure_locked(struct pool_ledger *ledger, const struct pool_serve
 
 		if (place->terms.identity != terms[i].identity)
 			atomic_store_explicit(&place->lessons, 0, memory_order_relaxed);
+		if (place->terms.identity != terms[i].identity || !terms[i].follows)
+			forget_address(place);
 		restate(place, &terms[i], now_ms);
 		place->terms = terms[i];
 		place->terms.name[sizeof(place->terms.name) - 1] = '\0';
-		place->name_hash = balance_hash(span_of(place->terms.name));
+		if (place->address.family == AF_UNSPEC)
+			place->name_hash = balance_hash(span_of(place->terms.name));
 		place->configured = true;
 		place->index = i;
 		places[i] = (uint16_t)p;
@@ -178,7 +189,7 @@ bool pool_ledger_configure(struct pool_ledger *ledger, enum balance_algorithm al
 	}
 	for (size_t i = 0; i < n; i++) {
 		free(spares[i]);
-		if (ok)
+		if (ok && !terms[i].follows)
 			feature_memory_settle(ledger->features, places[i], terms[i].identity);
 	}
 	return ok;
@@ -186,7 +197,7 @@ bool pool_ledger_configure(struct pool_ledger *ledger, enum balance_algorithm al
 
 static bool is_eligible(const struct place *place, int64_t now_ms)
 {
-	if (!place->configured)
+	if (!place->configured || !place_is_there(place))
 		return false;
 	switch (place_state(place)) {
 	case SERVER_UP:
@@ -349,6 +360,7 @@ static void grant(struct place *place, uint16_t number, size_t server, struct sl
 		.trial = place_state(place) == SERVER_DOWN,
 		.server = (uint16_t)server,
 		.place = number,
+		.address = place->address,
 	};
 	place->trial = slot->trial;
 	if (place->warm_n == 0)
@@ -486,6 +498,10 @@ static void copy_status(const struct place *place, int64_t now_ms, struct pool_s
 		.reserved = place->reserved,
 		.down_until_ms = place->order == SERVER_DOWN ? CLOCK_NEVER : place->health.out_until_ms,
 		.changed_ms = place->changed_ms,
+		.vacant = !place_is_there(place) && !place->leaving,
+		.leaving = place->leaving,
+		.address = place->address,
+		.lookups_failed = place->lookups_failed,
 	};
 	memcpy(out->reason, place->reason, sizeof(out->reason));
 	memcpy(out->check_text, place->check_text, sizeof(out->check_text));

@@ -33,6 +33,11 @@ struct place {
 	struct warm warm[POOL_WARM_MAX]; /* the newest last */
 	size_t warm_n;
 	int64_t warm_at_ms; /* not tried before */
+	struct netaddr address; /* AF_UNSPEC: vacant, or as configured */
+	bool leaving;
+	bool told; /* its name has been looked up */
+	unsigned lookups_failed_in_row;
+	uint64_t lookups_failed;
 	char reason[sizeof(((struct pool_server_status *)0)->reason)];
 	char check_text[sizeof(((struct pool_server_status *)0)->check_text)];
 	/* Any thread, without the lock. */
@@ -60,6 +65,16 @@ static inline struct place *place_at(struct pool_ledger *ledger, uint16_t place)
 static inline enum server_state place_state(const struct place *place)
 {
 	return place->order != SERVER_UP ? place->order : place->health.down ? SERVER_DOWN : SERVER_UP;
+}
+
+/* There is a server to be used. */
+static inline bool place_is_there(const struct place *place)
+{
+	if (!place->terms.follows)
+		return true;
+	if (place->address.family == AF_UNSPEC)
+		return place->terms.leads && !place->told;
+	return !place->leaving;
 }
 
 /* What is at the server, or may be in a moment. */

@@ -223,7 +223,7 @@ must_fail "has a circle" layers
 
 check_table() { # CHECK
 	gcc $flags "tests/unit/$1.c" tests/unit/alloc_fail.c proxy/shared/*.c proxy/reaper.c proxy/base/*.c \
-		policy/balance.c policy/health.c policy/netaddr.c -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+		policy/addresses.c policy/balance.c policy/health.c policy/netaddr.c -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
 		-Wl,-z,muldefs -o "$work/check" $(pkg-config --libs check) -lpthread || return 0
 	CK_DEFAULT_TIMEOUT=30 timeout 60 "$work/check"
 }
@@ -241,7 +241,7 @@ must_fail "no_wake_up_is_lost" check_table check_session_table_race
 # The server that started it all: expiry calls its sink under the lock. The harness must notice,
 # with the walls (an abort) and with all of them taken away (a hang).
 deadlock() { # SECONDS
-	gcc $flags $sink tests/structure/walls/deadlock.c proxy/shared/*.c proxy/base/*.c policy/balance.c policy/health.c \
+	gcc $flags $sink tests/structure/walls/deadlock.c proxy/shared/*.c proxy/base/*.c policy/addresses.c policy/balance.c policy/health.c \
 		policy/netaddr.c -o "$work/deadlock" -lpthread || return 0
 	status=0
 	{ (ulimit -c 0 && exec timeout "$1" "$work/deadlock") || status=$?; } 2>&1

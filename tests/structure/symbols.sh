@@ -34,9 +34,10 @@ allowed_for() { # NAME
 	pool_ledger) echo "feature_memory_new feature_memory_free feature_memory_settle $memory $lock wait_queue_init wait_queue_join wait_queue_leave wait_queue_leave_first
 		wait_queue_has_turn wait_queue_tell wait_queue_came_in_vain balance_choose balance_hash health_begin
 		health_may_try health_share sp_copy sp_now_ms strlen strncmp" ;;
-	pool_health) echo "$lock pool_ledger_find pool_ledger_offer_locked health_begin health_logon_failed
+	pool_health) echo "$lock strlen strncmp pool_ledger_offer_locked health_begin health_logon_failed
 		health_logon_served health_check_failed health_check_passed health_check_skipped
 		health_check_is_due sp_copy sp_now_ms" ;;
+	pool_follow) echo "feature_memory_settle $lock addresses_follow addresses_hash sp_copy sp_now_ms" ;;
 	memo) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;
 	port_ledger | port_registry) echo "calloc free $lock" ;;
 	ticket_ring) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;

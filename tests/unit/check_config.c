@@ -280,7 +280,7 @@ static void add_line(void *ctx, const char *text)
 START_TEST(the_explanation_is_as_it_was_written_down)
 {
 	static const char *const names[] = { "everything", "explained", "explained-implied", "balancers",
-		                             "health", "pooled" };
+		                             "health",     "pooled",    "names" };
 	struct config *config;
 	struct config_text got = { 0 };
 	char path[64];
@@ -420,7 +420,7 @@ int main(void)
 	tcase_add_loop_test(tcase, a_bad_one_liner_names_the_option, 0,
 	                    (int)SP_ARRAY_LEN(bad_one_liners));
 	tcase_add_test(tcase, the_same_address_twice_is_an_error_in_the_one_liner);
-	tcase_add_loop_test(tcase, the_explanation_is_as_it_was_written_down, 0, 6);
+	tcase_add_loop_test(tcase, the_explanation_is_as_it_was_written_down, 0, 7);
 	tcase_add_test(tcase, the_last_unref_frees);
 	tcase_add_test(tcase, every_failing_allocation_is_an_error_and_nothing_leaks);
 	tcase_add_test(tcase, the_explanation_survives_failing_allocations);
