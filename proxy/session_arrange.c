@@ -4,7 +4,6 @@
  * answer. The server's side comes first, by a command of ours in the way that
  * this server is to be used; then the client's side; then the client is told.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>

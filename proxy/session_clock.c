@@ -79,7 +79,8 @@ static struct next_deadline next_deadline(struct session *s)
 		sooner(&next, s->ahead_ms + s->policy->timeouts.connect_timeout, WAIT_AHEAD);
 	if (s->clearing && s->clear_notify_ms != 0)
 		sooner(&next, s->clear_notify_ms, WAIT_CLEAR);
-	if (s->client_eof)
+	/* A transfer has clocks of its own; a client that has shut its sending side may still wait for it. */
+	if (s->client_eof && s->purpose != PURPOSE_TRANSFER)
 		sooner(&next, s->client_eof_ms + close_ms, WAIT_GONE);
 	return next;
 }

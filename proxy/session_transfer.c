@@ -226,6 +226,19 @@ static void redial_server(struct session *s)
 	transfer_dial_server(s);
 }
 
+/*
+ * PORT with another host than the client's (FXP, where the policy allows it).
+ * Whoever waits there is a server, and so are we: nobody would begin the
+ * handshake (RFC 4217 section 7).
+ */
+static bool goes_elsewhere(const struct session *s)
+{
+	const struct transfer *t = s->transfer;
+
+	return (t->client_verb == VERB_PORT || t->client_verb == VERB_EPRT) &&
+	       !netaddr_same_host(&t->client_target, &s->info.client);
+}
+
 void transfer_start(struct session *s, const struct command *command, struct span line)
 {
 	struct transfer *t = s->transfer;
@@ -236,6 +249,10 @@ void transfer_start(struct session *s, const struct command *command, struct spa
 	}
 	if (s->listener->tls.required_data && !wants_protection(s, SIDE_CLIENT)) {
 		transfer_refuse(s, 521, "Data connections must be protected here: use PROT P.");
+		return;
+	}
+	if (wants_protection(s, SIDE_CLIENT) && goes_elsewhere(s)) {
+		transfer_refuse(s, 521, "Data to another host cannot be protected.");
 		return;
 	}
 	t->running = true;
@@ -562,6 +579,8 @@ static void finish(struct session *s)
 	answer(s);
 	s->facts.last_transfer_ms = s->loop->now_ms;
 	s->facts.data_done_ms = 0;
+	if (s->client_eof)
+		s->client_eof_ms = s->loop->now_ms; /* what it said behind the transfer has its time from now on */
 	transfer_discard(s);
 	session_answered(s);
 	if (abor) {

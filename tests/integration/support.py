@@ -97,6 +97,24 @@ def connections_to(port):
     return len(tcp_sockets("state", "established", "state", "close-wait", f"sport = :{port}"))
 
 
+@contextlib.contextmanager
+def black_hole(host="127.0.0.1", port=0):
+    """A port of loopback that answers no SYN: a listener whose backlog is full."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=0) as listener, contextlib.ExitStack() as stack:
+        address = listener.getsockname()[:2]
+        while True:
+            filler = stack.enter_context(socket.socket(family))
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect(address)
+            time.sleep(0.02)
+            here = f"sport = :{filler.getsockname()[1]} and dport = :{address[1]}"
+            if not tcp_sockets("state", "established", here):
+                break
+        yield address
+
+
 def reset(sock):
     """Close with RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -2,7 +2,6 @@
 """Which server a logon gets: balancing, the next one when one fails, limits, names."""
 
 import contextlib
-import socket
 import time
 
 import pytest
@@ -193,17 +192,6 @@ def test_waiting_client_that_goes_away_gives_its_place_up(sallyport):
                 first.quit()
                 third.expect(331)
                 third.ask("PASS p", 230)
-
-
-def test_servers_name_is_looked_up_and_all_of_its_addresses_are_tried(sallyport):
-    """Where localhost is ::1 too, nobody answers there."""
-    assert "127.0.0.1" in {info[4][0] for info in socket.getaddrinfo("localhost", 21)}
-    with RudeServer() as server:
-        front = sallyport(f"localhost:{server.port}")
-        with RudeClient(front.host, front.port) as client:
-            client.logon().ask("PWD", 257)
-            client.quit()
-        assert server.verbs().count("PASS") == 1
 
 
 def test_servers_name_that_does_not_exist_is_421_in_time(sallyport):

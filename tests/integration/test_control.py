@@ -208,7 +208,7 @@ def test_servers_421_unasked_is_passed_on(pair):
     server.wait_gone(5)
 
 
-@pytest.mark.parametrize("end", ["fin", "rst"])
+@pytest.mark.parametrize("end", ["fin", "half", "rst"])
 def test_server_that_goes_away_in_mid_session_is_421(end, pair):
     server, front = pair()
     with client_of(front) as client:
@@ -217,10 +217,25 @@ def test_server_that_goes_away_in_mid_session_is_421(end, pair):
         if end == "rst":
             abort(session.sock)
         else:
-            session.sock.shutdown(socket.SHUT_RDWR)
+            session.sock.shutdown(socket.SHUT_WR if end == "half" else socket.SHUT_RDWR)
         client.expect(421)
         assert client.wait_end() == FIN
     assert front.wait_event("session_end")["reason"] == "server_closed"
+    server.wait_gone()
+
+
+def test_last_answer_of_a_server_that_shuts_its_sending_side_is_passed_on(pair):
+    def last(session, _):
+        session.say("250 That was it")
+        session.half_close()
+
+    server, front = pair({"CWD": last})
+    with client_of(front) as client:
+        client.logon()
+        client.ask("CWD a", 250)
+        client.expect(421)
+        assert client.wait_end() == FIN
+    server.wait_gone()
 
 
 def test_surplus_reply_ends_the_session_so_that_nobody_gets_anothers_answer(pair):
@@ -357,6 +372,7 @@ def test_server_without_epsv_is_asked_once_and_then_remembered(pair):
     "227 =127,0,0,1,{p}",
     "227 Entering Passive Mode 127,0,0,1,{p}",
     "227 Passive mode, 127, 0, 0, 1, {p}",
+    "227 Entering Passive Mode (::ffff:127,0,0,1,{p}).",
     "227 (127,0,0,1,{p}) at your service",
 ])  # fmt: skip
 def test_server_says_227_in_any_way_and_its_address_is_not_believed(text, how, pair):

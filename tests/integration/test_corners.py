@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from rude import FIN, RudeClient, RudeServer, drain, hang, say
+from rude import FIN, RST, RudeClient, RudeServer, drain, hang, say, stalled
 from support import eventually, random_bytes
 
 pytestmark = pytest.mark.proxy
@@ -126,6 +126,24 @@ def test_host_says_where_the_logon_goes_and_only_before_it(pair):
     assert_still_in_step(client)
 
 
+def test_host_that_no_route_serves_is_504(pair):
+    """RFC 7151 section 3.2; the one before it stays in force."""
+    server, front, client = pair(logon=False, route={"hosts": ["*.served.test"]})
+    for host in ("nowhere.test", "served.test", "[::1]"):
+        client.ask(f"HOST {host}", 504)
+    client.ask("HOST ftp.SERVED.test", 220)
+    client.ask("HOST nowhere.test", 504)
+    client.logon()
+    assert_still_in_step(client)
+    with RudeClient(front.host, front.port) as other:
+        other.ask("HOST nowhere.test", 504)
+        other.say("USER u")
+        other.say("PASS p")
+        assert other.reply().code in (331, 530)
+        other.expect(530, 503)
+    assert len(server.history) == 1
+
+
 # ------------------------------------------------------------------------------------------------ logon
 
 
@@ -235,7 +253,30 @@ def slow_server(session, _):
     session.say("226 Sent")
 
 
-def test_both_sides_slow(pair):
+def slow_reader(session, argument):
+    session.say("150 Send it")
+    got = bytearray()
+    with session.open_data() as data:
+        while chunk := data.recv(3000):
+            got += chunk
+            select.select([], [], [], 0.005)
+    session.server.files[argument] = bytes(got)
+    session.say("226 Stored")
+
+
+def test_both_sides_slow_up(pair):
+    server, _, client = pair({"STOR": slow_reader})
+    with client.open_data() as data:
+        client.ask("STOR up", 150)
+        for start in range(0, len(CONTENT), 5000):
+            data.sendall(CONTENT[start : start + 5000])
+            select.select([], [], [], 0.005)
+    client.expect(226)
+    assert server.files[b"up"] == CONTENT
+    assert_still_in_step(client)
+
+
+def test_both_sides_slow_down(pair):
     _, _, client = pair({"RETR": slow_server})
     got = bytearray()
     with client.open_data() as data:
@@ -281,6 +322,43 @@ def test_client_that_shuts_its_sending_side_of_the_control_connection_gets_what_
         client.expect(code)
     assert client.wait_end() == FIN
     server.wait_gone()
+
+
+def test_client_that_shuts_its_sending_side_in_a_transfer_with_more_to_come_gets_all(pair):
+    """RETR and QUIT at once, then FIN: the transfer may take longer than a goodbye."""
+
+    def slow(session, _):
+        session.say("150 Here it comes")
+        with session.open_data() as data:
+            data.sendall(CONTENT[:1000])
+            select.select([], [], [], 1.5)
+            data.sendall(CONTENT[1000:])
+        session.say("226 Sent")
+
+    server, front, client = pair({"RETR": slow}, policy={"close_timeout": "700ms"})
+    with client.open_data() as data:
+        client.send(b"RETR good\r\nQUIT\r\n")
+        client.half_close()
+        client.expect(150)
+        assert drain(data) == (CONTENT, FIN)
+    client.expect(226)
+    client.expect(221)
+    assert client.wait_end() == FIN
+    server.wait_gone()
+    assert front.wait_event("session_end")["reason"] == "client_quit"
+
+
+def test_client_that_shuts_its_sending_side_in_a_transfer_and_wants_no_more_has_gone(pair):
+    """RFC 959 section 4.1.1: as ABOR and QUIT."""
+    server, front, client = pair({"RETR": stalled(1000)})
+    with client.open_data() as data:
+        client.ask("RETR good", 150)
+        assert len(data.recv(1000, socket.MSG_WAITALL)) == 1000
+        client.half_close()
+        assert drain(data) == (b"", RST)
+    assert client.wait_end() in (FIN, RST)
+    server.wait_gone()
+    assert front.wait_event("session_end")["reason"] == "client_closed"
 
 
 def test_pasv_again_while_the_first_ones_connection_waits(pair):

@@ -6,7 +6,7 @@ import pytest
 from dns import NameServer
 from rude import RudeClient, RudeServer
 from sallyport import Configuration, Sallyport, find_binary
-from support import eventually, run
+from support import black_hole, eventually, free_ports, run
 
 pytestmark = pytest.mark.proxy
 
@@ -148,6 +148,25 @@ def test_both_families_of_a_servers_name_are_tried(sallyport, dns):
             assert {("two.test", 1), ("two.test", 28)} <= set(dns.asked)
             assert front.stats()["logon_retries"] == 0
         dns.asked.clear()
+
+
+def test_an_address_that_does_not_answer_is_followed_by_the_next_one(sallyport, dns):
+    """Whichever of the two is tried first; no other server is, for there is none."""
+    waited = 0
+    for silent, alive in (("127.0.0.1", "::1"), ("::1", "127.0.0.1")):
+        port = free_ports(1)
+        with RudeServer(host=alive, port=port) as server, black_hole(silent, port):
+            dns.names["two.test"] = [silent, alive]
+            front = sallyport(
+                f"two.test:{port}", policy={"connect_timeout": "3s"}, top={"dns_servers": [dns.address]}
+            )
+            with RudeClient(front.host, front.port).logon() as client:
+                client.quit()
+            assert len(server.history) == 1
+            stats = front.stats()
+            assert stats["logon_retries"] == 0
+            waited += stats["clocks_expired"]["connect_timeout"]
+    assert waited == 1
 
 
 def test_a_server_that_moves_is_found_again(sallyport, dns):

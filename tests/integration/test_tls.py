@@ -511,6 +511,67 @@ def test_each_side_can_be_protected_alone_or_not_at_all(before, authority, serve
         assert server.data_resumed == [True] * 3
 
 
+def sends_until_abor(session, _):
+    session.say("150 Here it comes")
+    data = session.open_data()
+    data.sendall(b"some")
+    session.server.line = session.next_command()
+    data.close()
+    session.say("426 Aborted")
+    session.say("226 ABOR done")
+
+
+@pytest.mark.parametrize("form", [b"ABOR", b"\xff\xf4\xff\xf2ABOR"], ids=["plain", "telnet"])
+@pytest.mark.parametrize("secured", ["client", "server", "both"])
+def test_abor_under_tls(secured, form, sallyport, before, authority, server_pair):
+    """RFC 4217 section 14: it comes and goes inside TLS, where nothing is urgent; so servers get the bare command."""
+    table = {"RETR": [sends_until_abor, lambda s, a: s.server.on_retr(s, a)]}
+    make = RudeServer if secured == "client" else lambda **options: TlsRudeServer(server_pair, **options)
+    with make(table=table, files={b"f": CONTENT}) as server:
+        settings = {} if secured == "client" else back_settings(authority, abor="telnet")
+        front = (sallyport if secured == "server" else before)(server, server=settings)
+        if secured == "server":
+            client = RudeClient(front.host, front.port).logon()
+        else:
+            client = reach(front, authority).logon().protect()
+        with client, client.open_data() as raw:
+            client.ask("RETR f", 150)
+            data = raw if secured == "server" else client.secure_data(raw)
+            assert data.recv(4) == b"some"
+            client.send(form + b"\r\n")
+            with pytest.raises(OSError):  # a whole file ends otherwise
+                assert data.recv(1) == b"x"
+            client.expect(426)
+            client.expect(226)
+            data.close()
+            client.ask("PWD", 257)
+            get = client.download if secured == "server" else client.get
+            assert get("RETR f")[0] == CONTENT
+        assert server.line == b"ABOR"
+
+
+@pytest.mark.parametrize("command", ["PORT 127,0,0,9,{},{}", "EPRT |1|127.0.0.9|{}|"])
+def test_protected_data_to_another_host_are_refused_where_clear_ones_may_go(command, before, authority):
+    """RFC 4217 section 7: two servers, of which none begins a handshake."""
+    with RudeServer(files={b"f": CONTENT}) as server, socket.create_server(("127.0.0.9", 0)) as third:
+        third.settimeout(30)
+        port = third.getsockname()[1]
+        command = command.format(*([port] if "|" in command else [port // 256, port % 256]))
+        front = before(server, policy={"pass_foreign_data": True})
+        with reach(front, authority) as client:
+            client.logon().ask(command, 200)
+            client.protect().ask("RETR f", 521)
+            client.ask(command, 200)
+            client.ask("STOR g", 521)
+            assert not {"RETR", "STOR"} & set(server.verbs())
+            assert client.get("RETR f")[0] == CONTENT
+            client.protect("C").ask(command, 200)
+            client.ask("RETR f", 150)
+            with third.accept()[0] as data:
+                assert drain(data)[0] == CONTENT
+            client.expect(226)
+
+
 # ----------------------------------------------------------------------------------- servers that fail
 
 
