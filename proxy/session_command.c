@@ -3,9 +3,7 @@
  * What a command does: the verdict of policy, then the action of its row in
  * the verb table; and what is done with the server's reply to it.
  */
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "session_private.h"
 

@@ -5,7 +5,6 @@
  * far. A server that fails on the way is replaced by the next one and the
  * client sees nothing of it.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

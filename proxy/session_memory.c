@@ -3,7 +3,6 @@
  * What a pool remembers of logons: at which server a user or a client was
  * (`sticky`), and which passwords its servers have refused (`refused_cache`).
  */
-#include <string.h>
 
 #include "sallyport/balance.h"
 #include "sallyport/digest.h"

@@ -10,6 +10,7 @@
 #include "session_private.h"
 
 #define ENTRY_HEAD 3u
+#define QUEUE_FIRST_CAP 256u
 
 _Static_assert(LINE_MAX_BYTES <= UINT16_MAX, "a line's length is kept in two bytes");
 
@@ -29,27 +30,20 @@ void queue_free(struct session *s)
 
 static bool queue_grow(struct session *s, size_t need)
 {
-	size_t cap = s->queue_cap == 0 ? 256 : s->queue_cap;
-	char *grown;
+	bool first = s->queue == NULL;
+	size_t cap =
+	    sp_grow_secret(&s->queue, s->queue_n, first ? QUEUE_FIRST_CAP : s->queue_cap, need);
 
-	while (cap < need)
-		cap *= 2;
-	grown = malloc(cap);
-	if (grown == NULL)
+	if (cap == 0)
 		return false;
-	if (s->queue != NULL) {
-		memcpy(grown, s->queue, s->queue_n);
-		explicit_bzero(s->queue, s->queue_cap);
-		free(s->queue);
-	} else {
+	if (first)
 		ledger_add(&s->live->ledger, LEDGER_BUFFER);
-	}
-	s->queue = grown;
 	s->queue_cap = (uint32_t)cap;
 	return true;
 }
 
-/* Drops what has been popped: a client that never lets the queue run empty must not make it grow. */
+/* Drops what has been popped: a client that never lets the queue run empty must not make it grow.
+ */
 static void queue_compact(struct session *s)
 {
 	if (s->queue_at == 0)
@@ -90,7 +84,8 @@ bool queue_pop(struct session *s, enum queued *kind, struct span *line)
 	}
 	from = (const unsigned char *)s->queue + s->queue_at;
 	*kind = (enum queued)from[0];
-	*line = span_from(s->queue + s->queue_at + ENTRY_HEAD, (size_t)from[1] | (size_t)from[2] << 8);
+	*line =
+	    span_from(s->queue + s->queue_at + ENTRY_HEAD, (size_t)from[1] | (size_t)from[2] << 8);
 	s->queue_at += (uint32_t)(ENTRY_HEAD + line->n);
 	return true;
 }
@@ -132,7 +127,8 @@ void session_feed(struct session *s, struct span bytes)
 		case LINE_OK:
 			take_line(s, QUEUED_LINE, line);
 			if (!session_is_over(s) && (s->tls_begin || s->clear_begin)) {
-				/* CVE-2011-0411: what came in clear must not run as if it were protected; nor the reverse. */
+				/* CVE-2011-0411: what came in clear must not run as if it were
+				 * protected; nor the reverse. */
 				if (bytes.n > 0)
 					session_end(s, END_TLS_INJECTION);
 				return;

@@ -21,7 +21,6 @@
  * whole, and only the missing 226 tells.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

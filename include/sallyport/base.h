@@ -45,4 +45,12 @@ static inline int64_t sp_max64(int64_t a, int64_t b)
  */
 bool sp_copy(char *to, size_t size, const char *from);
 
+/*
+ * A larger buffer in the place of *buffer, for `need` bytes and more, with the
+ * first `used` bytes of the old one, which is wiped as a whole: passwords may
+ * have been in it. `cap` is what *buffer has, or where it is NULL, what it is to
+ * have at the least. Returns the new capacity; 0: no memory, nothing has changed.
+ */
+SP_MUSTCHECK size_t sp_grow_secret(char **buffer, size_t used, size_t cap, size_t need);
+
 #endif

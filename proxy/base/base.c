@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /*
- * The floor's few bodies: assertion failure, copying, comparing bytes.
+ * The floor's few bodies: assertion failure, copying, growing, comparing bytes.
  */
 #include "sallyport/base.h"
 
@@ -29,6 +29,26 @@ bool sp_copy(char *to, size_t size, const char *from)
 		memcpy(to, from, n);
 	to[n] = '\0';
 	return fits;
+}
+
+size_t sp_grow_secret(char **buffer, size_t used, size_t cap, size_t need)
+{
+	size_t more = cap;
+	char *grown;
+
+	SP_ASSERT(cap > 0 && used <= cap);
+	while (more < need)
+		more *= 2;
+	grown = malloc(more);
+	if (grown == NULL)
+		return 0;
+	if (*buffer != NULL) {
+		memcpy(grown, *buffer, used);
+		explicit_bzero(*buffer, cap);
+		free(*buffer);
+	}
+	*buffer = grown;
+	return more;
 }
 
 static unsigned char lower(char c)

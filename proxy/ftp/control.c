@@ -43,20 +43,11 @@ bool control_send(struct control *c, struct span bytes)
 	if (need > UINT32_MAX / 2)
 		return false;
 	if (need > c->out_cap) {
-		size_t cap = c->out_cap == 0 ? FIRST_CAP : c->out_cap;
-		char *grown;
+		size_t cap = sp_grow_secret(&c->out, c->out_n,
+		                            c->out_cap > 0 ? c->out_cap : FIRST_CAP, need);
 
-		while (cap < need)
-			cap *= 2;
-		grown = malloc(cap);
-		if (grown == NULL)
+		if (cap == 0)
 			return false;
-		if (c->out != NULL) {
-			memcpy(grown, c->out, c->out_n);
-			explicit_bzero(c->out, c->out_n);
-			free(c->out);
-		}
-		c->out = grown;
 		c->out_cap = (uint32_t)cap;
 	}
 	memcpy(c->out + c->out_n, bytes.p, bytes.n);

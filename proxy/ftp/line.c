@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PARTIAL_FIRST_CAP 128u
+
 #define CR '\r'
 #define LF '\n'
 #define NUL '\0'
@@ -263,18 +265,11 @@ static bool partial_append(struct line_splitter *s, const struct chunk *chunk)
 	if (chunk->n == 0)
 		return true;
 	if (need > s->partial_cap) {
-		size_t cap = s->partial_cap > 0 ? s->partial_cap : 128;
-		char *grown;
+		size_t cap = sp_grow_secret(&s->partial, s->partial_n,
+					    s->partial_cap > 0 ? s->partial_cap : PARTIAL_FIRST_CAP, need);
 
-		while (cap < need)
-			cap *= 2;
-		grown = malloc(cap);
-		if (grown == NULL)
+		if (cap == 0)
 			return false;
-		if (s->partial != NULL)
-			memcpy(grown, s->partial, s->partial_n);
-		partial_drop(s);
-		s->partial = grown;
 		s->partial_cap = cap;
 	}
 	memcpy(s->partial + s->partial_n, chunk->p, chunk->n);

@@ -465,12 +465,15 @@ def test_control_connections_have_keepalive_and_no_delay(pair):
     _, front = pair()
     with client_of(front) as client:
         client.logon()
-        started = time.monotonic()
+        took = []
         for _ in range(50):
+            started = time.monotonic()
             client.send(b"NO")
             client.send(b"OP\r\n")
             client.expect(200)
-        assert time.monotonic() - started < 50 * 0.03
+            took.append(time.monotonic() - started)
+        # behind the kernel's quick ACKs at the beginning; most may have waited for a busy machine
+        assert sorted(took[20:])[5] < 0.035
 
         def both_are_kept_alive():
             """While bytes are in flight the timer that is shown is another one."""

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -398,6 +399,55 @@ def test_renegotiation_is_refused(before, authority):
             stdin=None, input="R\n", timeout=60,
         )  # fmt: skip
         assert "no renegotiation" in done.stderr.lower() or "ssl handshake failure" in done.stderr.lower(), done.stderr
+
+
+def test_keys_may_be_updated_in_mid_session(before, authority):
+    """TLS 1.3: s_client asks for new keys of both sides in the middle of its session."""
+    with RudeServer() as server:
+        front = before(server)
+        client = subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"{front.host}:{front.port}", "-starttls", "ftp", "-tls1_3", "-crlf"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
+        )  # fmt: skip
+        seen = bytearray()
+
+        def say(line, answer):
+            mark = len(seen)
+            client.stdin.write(line + b"\n")
+            while answer not in seen[mark:]:
+                chunk = client.stdout.read(4096)
+                assert chunk, bytes(seen)
+                seen.extend(chunk)
+
+        try:
+            say(b"USER u", b"331 ")
+            say(b"K", b"KEYUPDATE")  # of both sides; s_client takes it for its own where nothing else came with it
+            say(b"PASS p", b"230 ")
+            say(b"PWD", b"257 ")
+            say(b"K", b"KEYUPDATE")
+            say(b"NOOP", b"200 ")
+        finally:
+            client.kill()
+            client.wait()
+            client.stdin.close()
+            client.stdout.close()
+        server.wait_gone()
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1", b"POST /upload HTTP/1.1", b"EHLO here"])
+@pytest.mark.parametrize("mode", ["clear", "explicit", "implicit"])
+def test_other_protocols_are_closed_at_their_first_line(mode, line, before, authority):
+    """Commands of FTP in the body of a browser's request, in clear or under TLS (ALPACA)."""
+    with RudeServer() as server:
+        front = before(server, "implicit" if mode == "implicit" else "explicit")
+        with TlsClient(front.host, front.port, greeted=mode != "implicit") as client:
+            if mode != "clear":
+                client.secure(client_context(authority), auth="AUTH TLS" if mode == "explicit" else None)
+            client.send(line + b"\r\nHost: x\r\n\r\nUSER u\r\nPASS p\r\n")
+            client.wait_end()
+            assert b"331" not in client.raw and b"230" not in client.raw
+        assert front.wait_event("session_end")["reason"] == "cross_protocol"
+        assert server.history == []
 
 
 # ----------------------------------------------------------------------------- data connections
