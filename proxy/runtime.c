@@ -23,6 +23,7 @@
 #include "sallyport/port_registry.h"
 #include "sallyport/runtime_doors.h"
 #include "sallyport/runtime_follow.h"
+#include "sallyport/runtime_memory.h"
 #include "sallyport/runtime_ports.h"
 #include "sallyport/runtime_tickets.h"
 #include "sallyport/worker.h"
@@ -70,6 +71,7 @@ struct runtime {
 	struct event *on_waiters; /* offers slots again whose message was lost */
 	size_t fd_max;
 	unsigned turns;		 /* of on_waiters */
+	struct runtime_memory memory;
 	uint64_t tls_loaded;	 /* config_tls_stamp() when the files were read */
 	uint64_t tls_seen;	 /* and at the last look */
 };
@@ -205,6 +207,7 @@ static void on_waiters(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	runtime_doors_tend(&rt->doors, rt->config);
+	runtime_memory_turn(&rt->memory, rt->counters, rt->workers_n);
 	for (size_t i = 0; i < rt->ledgers_n; i++)
 		offer_waiters(rt, rt->ledgers[i].ledger);
 }

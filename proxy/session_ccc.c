@@ -12,6 +12,7 @@
  *    protected, and must still be the client's.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "session_private.h"
 
@@ -20,11 +21,18 @@
 
 static void now_in_clear(struct session *s)
 {
+	struct tls_memory *memory = malloc(sizeof(*memory));
 	struct sp_event event;
 
 	s->clearing = false;
 	s->clear_notify_ms = 0;
 	s->facts.tls_started_ms = 0;
+	if (memory == NULL) {
+		s->no_memory = true;
+		return;
+	}
+	tls_remember(&s->client.stream, memory);
+	s->client_tls = memory;
 	stream_drop_tls(&s->client.stream);
 	counter_add(s->loop->counters, COUNT_TLS_CLEARED, 1);
 	session_log_event(s, &event, EVENT_TLS);

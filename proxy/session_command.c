@@ -197,7 +197,7 @@ static void answer_security(struct session *s, const struct command *command)
 {
 	if (command->verb == VERB_AUTH) {
 		auth(s, command->argument);
-	} else if (!is_protected(s) && !(s->client_tls != NULL && is_level(command->verb))) {
+	} else if (!is_protected(s) && !(session_was_protected(s) && is_level(command->verb))) {
 		bad(s, command->verb == VERB_CCC ? 533 : 503,
 		    command->verb == VERB_CCC ? "The control connection is not protected."
 					      : "Use AUTH first.");

@@ -160,7 +160,7 @@ struct session {
 	struct logon *logon;
 	struct transfer *transfer;
 	char *host;			    /* HOST's argument, or the name of the SNI */
-	struct tls_memory *client_tls;	    /* of its control connection; NULL: it never was protected */
+	struct tls_memory *client_tls;	    /* of its control connection, since CCC; NULL: ask that */
 	char *certificate;		    /* subject of the client's verified certificate; NULL: none */
 
 	struct clock_facts facts;
@@ -252,6 +252,10 @@ void session_update_deadline(struct session *s);
 void session_tls_done(struct session *s, const char *leg, const struct stream *secured, enum event_level level);
 /* Starts the handshake with the client. */
 void session_secure_client(struct session *s);
+/* Whether the client's control connection is protected, or was before CCC. */
+bool session_was_protected(const struct session *s);
+/* What its data connections are compared with; only for one that was protected. */
+void session_recall_tls(const struct session *s, struct tls_memory *out);
 void session_set_server(struct session *s, int fd, const struct netaddr *address);
 /* The server has said something, or may have. May end the session. */
 void session_read_server(struct session *s);

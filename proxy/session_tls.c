@@ -43,16 +43,24 @@ void session_tls_done(struct session *s, const char *leg, const struct stream *s
 	event_emit(s->loop->events, &event);
 }
 
+bool session_was_protected(const struct session *s)
+{
+	return stream_is_tls(&s->client.stream) || s->client_tls != NULL;
+}
+
+void session_recall_tls(const struct session *s, struct tls_memory *out)
+{
+	if (s->client_tls != NULL)
+		*out = *s->client_tls;
+	else
+		tls_remember(&s->client.stream, out);
+}
+
 /* The name that the client asked for stands in for HOST until HOST comes; its certificate may route it. */
 static void take_facts(struct session *s)
 {
 	struct tls_facts facts;
 
-	s->client_tls = malloc(sizeof(*s->client_tls));
-	if (s->client_tls == NULL)
-		s->no_memory = true;
-	else
-		tls_remember(&s->client.stream, s->client_tls);
 	tls_facts(&s->client.stream, &facts);
 	if (facts.sni[0] != '\0' && s->host == NULL) {
 		s->host = strdup(facts.sni);

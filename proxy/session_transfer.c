@@ -136,7 +136,7 @@ static bool wants_protection(const struct session *s, enum side side)
 {
 	if (side == SIDE_SERVER)
 		return s->server_prot;
-	return s->prot_p && s->client_tls != NULL;
+	return s->prot_p && session_was_protected(s);
 }
 
 /* Whether bytes may move on this side; starts its handshake where that is what is missing. */
@@ -306,13 +306,14 @@ static void data_ended(struct session *s, enum data_end end)
 static bool is_the_clients(const struct session *s)
 {
 	const struct stream *data = &s->transfer->data->sides[SIDE_CLIENT].stream;
+	struct tls_memory control;
 
 	if (!stream_is_tls(data))
 		return true;
-	if (s->listener->tls.require_reuse && !tls_is_resumption_of(data, s->client_tls))
+	session_recall_tls(s, &control);
+	if (s->listener->tls.require_reuse && !tls_is_resumption_of(data, &control))
 		return false;
-	return s->listener->tls.client_certificates == TLS_CLIENT_NONE ||
-	       tls_same_certificate(data, s->client_tls);
+	return s->listener->tls.client_certificates == TLS_CLIENT_NONE || tls_same_certificate(data, &control);
 }
 
 static void foreign_data(struct session *s)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 /*
- * What tls.c (contexts) and tls_stream.c (connections) share.
+ * What tls.c (contexts), tls_stream.c (connections) and tls_wire.c (their way to
+ * the socket) share.
  */
 #ifndef SALLYPORT_TLS_PRIVATE_H
 #define SALLYPORT_TLS_PRIVATE_H
@@ -35,7 +36,16 @@ struct tls_conn {
 	SSL_SESSION *session;	 /* client's side: the newest, to be resumed */
 	bool notified;		 /* close_notify is on its way */
 	bool broken;		 /* a fatal error: no close_notify any more */
-	/* While the handshake runs: whose stream it is otherwise. */
+	struct tls_handshake *handshake; /* NULL: it is over */
+	/* Of a large write: records that the socket did not take, and how many bytes that the owner gave us are in them. */
+	unsigned char *unsent;
+	size_t unsent_n;
+	size_t unsent_at;
+	size_t owed;		 /* to be reported as written once the records are sent */
+};
+
+/* While it runs: whose the stream is otherwise. */
+struct tls_handshake {
 	stream_ready_fn *ready;
 	void *owner;
 	tls_done_fn *done;
@@ -63,5 +73,24 @@ struct tls_tag tls_conn_ticket_tag(const SSL *ssl);
 void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session);
 /* OpenSSL's new-session callback on the client's side: keeps the newest. */
 int tls_conn_new_session(SSL *ssl, SSL_SESSION *session);
+
+/* --- tls_wire.c ------------------------------------------------------------------------ */
+
+/* Gives a new connection its way to the socket. False: no memory. */
+SP_MUSTCHECK bool tls_wire_attach(SSL *ssl);
+/* To be called before anything that reads, writes or calls back: which connection it is, and its socket. */
+void tls_wire_enter(struct tls_conn *conn, int fd);
+/* In OpenSSL's callbacks: whose they are. */
+struct tls_conn *tls_wire_conn(void);
+/* Whether a write of n bytes is for tls_wire_write(). */
+bool tls_wire_is_large(const struct tls_conn *conn, size_t n);
+/*
+ * Writes several records by one call. Bytes that have gone to the socket, whole
+ * records only; what is not reported is to be written again, as with
+ * SSL_write(). -1: errno says why, or *refused (not 1) is what SSL_write() said.
+ */
+SP_MUSTCHECK ssize_t tls_wire_write(struct tls_conn *conn, const void *from, size_t n, int *refused);
+/* Frees what is unsent. */
+void tls_wire_forget(struct tls_conn *conn);
 
 #endif

@@ -29,18 +29,20 @@ const char *tls_error(void)
  */
 struct tls_tag tls_conn_ticket_tag(const SSL *ssl)
 {
-	const struct tls_conn *conn = SSL_get_app_data(ssl);
+	const struct tls_conn *conn = tls_wire_conn();
 
+	(void)ssl;
 	return conn->is_data ? conn->resumed_tag : conn->tag;
 }
 
 /* Asked while the ticket is opened: later the session holds the tag of the next ticket. */
 void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session)
 {
-	struct tls_conn *conn = SSL_get_app_data(ssl);
+	struct tls_conn *conn = tls_wire_conn();
 	void *data = NULL;
 	size_t n = 0;
 
+	(void)ssl;
 	memset(&conn->resumed_tag, 0, sizeof(conn->resumed_tag));
 	if (session != NULL && SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 &&
 	    n == sizeof(conn->resumed_tag))
@@ -49,15 +51,17 @@ void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session)
 
 struct tls_context *tls_conn_context(const SSL *ssl)
 {
-	const struct tls_conn *conn = SSL_get_app_data(ssl);
+	const struct tls_conn *conn = tls_wire_conn();
 
+	(void)ssl;
 	return conn->context;
 }
 
 int tls_conn_new_session(SSL *ssl, SSL_SESSION *session)
 {
-	struct tls_conn *conn = SSL_get_app_data(ssl);
+	struct tls_conn *conn = tls_wire_conn();
 
+	(void)ssl;
 	SSL_SESSION_free(conn->session);
 	conn->session = session;
 	return 1; /* the reference is ours */
@@ -119,6 +123,7 @@ static ssize_t tls_read(struct stream *s, void *to, size_t n)
 	struct tls_conn *conn = tls_conn_of(s);
 	int got;
 
+	tls_wire_enter(conn, s->fd);
 	ERR_clear_error();
 	errno = 0;
 	got = SSL_read(conn->ssl, to, clamp(n));
@@ -129,20 +134,44 @@ static ssize_t tls_read(struct stream *s, void *to, size_t n)
 	return failure(s, got, STREAM_READ_NEEDS_WRITE);
 }
 
+/* What a large write that did not succeed means. */
+static ssize_t failure_of_large(struct stream *s, int refused)
+{
+	struct tls_conn *conn = tls_conn_of(s);
+	int error = errno;
+
+	if (refused != 1)
+		return failure(s, refused, STREAM_WRITE_NEEDS_READ);
+	if (error == EAGAIN) {
+		s->swap &= (unsigned char)~STREAM_WRITE_NEEDS_READ;
+		return -EAGAIN;
+	}
+	conn->broken = true;
+	note_error(conn, error);
+	return -error;
+}
+
 static ssize_t tls_write(struct stream *s, const void *from, size_t n)
 {
 	struct tls_conn *conn = tls_conn_of(s);
 	ssize_t result;
-	int put;
+	ssize_t put;
+	int refused = 1;
 
+	if (conn->broken)
+		return -EPIPE;
+	tls_wire_enter(conn, s->fd);
 	ERR_clear_error();
 	errno = 0;
-	put = SSL_write(conn->ssl, from, clamp(n));
+	if (tls_wire_is_large(conn, n))
+		put = tls_wire_write(conn, from, n, &refused);
+	else
+		put = refused = SSL_write(conn->ssl, from, clamp(n));
 	if (put > 0) {
 		s->swap &= (unsigned char)~STREAM_WRITE_NEEDS_READ;
 		return put;
 	}
-	result = failure(s, put, STREAM_WRITE_NEEDS_READ);
+	result = failure_of_large(s, refused);
 	return result == 0 ? -EPIPE : result;
 }
 
@@ -159,6 +188,12 @@ static int tls_finish(struct stream *s)
 	/* OpenSSL counts it as sent (SSL_SENT_SHUTDOWN) while it still waits for room in the socket. */
 	if (conn->broken || conn->notified || SSL_in_init(conn->ssl))
 		return 0;
+	/* Bytes that their owner gave up half way: no close_notify may make the rest look whole. */
+	if (conn->owed > 0) {
+		conn->broken = true;
+		return -EPROTO;
+	}
+	tls_wire_enter(conn, s->fd);
 	ERR_clear_error();
 	errno = 0;
 	result = SSL_shutdown(conn->ssl);
@@ -169,16 +204,27 @@ static int tls_finish(struct stream *s)
 	return (int)failure(s, result, STREAM_WRITE_NEEDS_READ);
 }
 
+static void handshake_free(struct tls_conn *conn)
+{
+	if (conn->handshake == NULL)
+		return;
+	event_del(&conn->handshake->start);
+	free(conn->handshake);
+	conn->handshake = NULL;
+}
+
 static void tls_free(struct stream *s)
 {
 	struct tls_conn *conn = tls_conn_of(s);
 
-	event_del(&conn->start);
+	handshake_free(conn);
 	SSL_SESSION_free(conn->session);
 	/* A connection that ends without close_notify may be resumed all the same: FTP needs it. */
+	tls_wire_enter(conn, s->fd);
 	SSL_set_quiet_shutdown(conn->ssl, 1);
 	SSL_shutdown(conn->ssl);
 	SSL_free(conn->ssl);
+	tls_wire_forget(conn);
 	free(conn);
 }
 
@@ -202,21 +248,24 @@ static bool pin_matches(const struct tls_conn *conn)
 /* Gives the stream back to its owner and tells how it went. The last thing its caller does. */
 static void conclude(struct tls_conn *conn, int result)
 {
-	struct stream *s = conn->stream;
-	tls_done_fn *done = conn->done;
+	struct stream *s = conn->handshake->stream;
+	tls_done_fn *done = conn->handshake->done;
+	void *done_owner = conn->handshake->done_owner;
 
 	stream_watch(s, 0);
-	s->ready = conn->ready;
-	s->owner = conn->owner;
+	s->ready = conn->handshake->ready;
+	s->owner = conn->handshake->owner;
 	s->swap = 0;
-	conn->done = NULL;
-	done(conn->done_owner, result);
+	handshake_free(conn);
+	done(done_owner, result);
 }
 
 static void step(struct tls_conn *conn)
 {
+	struct stream *s = conn->handshake->stream;
 	int result;
 
+	tls_wire_enter(conn, s->fd);
 	ERR_clear_error();
 	errno = 0;
 	result = SSL_do_handshake(conn->ssl);
@@ -232,10 +281,10 @@ static void step(struct tls_conn *conn)
 	}
 	switch (SSL_get_error(conn->ssl, result)) {
 	case SSL_ERROR_WANT_READ:
-		stream_watch(conn->stream, STREAM_READ);
+		stream_watch(s, STREAM_READ);
 		return;
 	case SSL_ERROR_WANT_WRITE:
-		stream_watch(conn->stream, STREAM_WRITE);
+		stream_watch(s, STREAM_WRITE);
 		return;
 	default:
 		break;
@@ -258,6 +307,14 @@ static void on_start(evutil_socket_t fd, short what, void *arg)
 	step(arg);
 }
 
+/* For one whose stream has not got it yet. */
+static void conn_free(struct tls_conn *conn)
+{
+	SSL_free(conn->ssl);
+	free(conn->handshake);
+	free(conn);
+}
+
 static struct tls_conn *conn_new(struct stream *s, struct tls_context *context, tls_done_fn *done,
 				 void *owner)
 {
@@ -266,30 +323,31 @@ static struct tls_conn *conn_new(struct stream *s, struct tls_context *context, 
 	if (conn == NULL)
 		return NULL;
 	conn->ssl = SSL_new(context->ctx[0]);
-	if (conn->ssl == NULL || SSL_set_fd(conn->ssl, s->fd) != 1) {
-		SSL_free(conn->ssl);
-		free(conn);
+	conn->handshake = calloc(1, sizeof(*conn->handshake));
+	if (conn->ssl == NULL || conn->handshake == NULL || !tls_wire_attach(conn->ssl)) {
+		conn_free(conn);
 		return NULL;
 	}
-	SSL_set_app_data(conn->ssl, conn);
 	conn->context = context;
-	conn->stream = s;
-	conn->ready = s->ready;
-	conn->owner = s->owner;
-	conn->done = done;
-	conn->done_owner = owner;
+	conn->handshake->stream = s;
+	conn->handshake->ready = s->ready;
+	conn->handshake->owner = s->owner;
+	conn->handshake->done = done;
+	conn->handshake->done_owner = owner;
 	return conn;
 }
 
 /* The first step comes from the loop, so that `done` never runs before the starting call returns. */
 static void start(struct stream *s, struct tls_conn *conn)
 {
+	struct event *first = &conn->handshake->start;
+
 	stream_watch(s, 0);
 	s->ready = on_ready;
 	s->owner = conn;
 	stream_set_tls(s, &tls_ops, conn);
-	event_assign(&conn->start, stream_base(s), -1, 0, on_start, conn);
-	event_active(&conn->start, EV_TIMEOUT, 0);
+	event_assign(first, stream_base(s), -1, 0, on_start, conn);
+	event_active(first, EV_TIMEOUT, 0);
 }
 
 int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, enum tls_use use, tls_done_fn *done,
@@ -348,8 +406,7 @@ int tls_connect(struct stream *s, struct tls_context *context, const char *name,
 	if (conn == NULL)
 		return -ENOMEM;
 	if (!set_name(conn, name)) {
-		SSL_free(conn->ssl);
-		free(conn);
+		conn_free(conn);
 		return -ENOMEM;
 	}
 	SSL_set_connect_state(conn->ssl);
