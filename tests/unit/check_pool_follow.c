@@ -48,7 +48,7 @@ static struct netaddr address(uint8_t last)
 /* Up to two addresses; 0: none. */
 static struct addresses_change follow(uint8_t first, uint8_t second)
 {
-	struct netaddr now[2] = { address(first), address(second) };
+	struct named_address now[2] = { { .address = address(first) }, { .address = address(second) } };
 
 	return pool_ledger_follow(ledger, places, PLACES, now, second == 0 ? 1 : 2);
 }
