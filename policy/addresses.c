@@ -52,15 +52,15 @@ size_t addresses_prefer(enum address_family family, struct netaddr addresses[], 
 	return n;
 }
 
-static bool is_same(const struct netaddr *a, const struct netaddr *b)
+bool addresses_are_same(const struct netaddr *a, const struct netaddr *b)
 {
 	return a->family == b->family && netaddr_port(a) == netaddr_port(b) && netaddr_same_host(a, b);
 }
 
-static bool is_among(const struct netaddr *address, const struct netaddr list[], size_t n)
+static bool is_among(const struct netaddr *address, const struct named_address list[], size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (is_same(address, &list[i]))
+		if (addresses_are_same(address, &list[i].address))
 			return true;
 	}
 	return false;
@@ -70,7 +70,7 @@ static struct address_place *find_place(struct address_place places[], size_t n,
 {
 	for (size_t i = 0; i < n; i++) {
 		if (places[i].address.family == AF_UNSPEC ? address == NULL
-							  : address != NULL && is_same(&places[i].address, address))
+							  : address != NULL && addresses_are_same(&places[i].address, address))
 			return &places[i];
 	}
 	return NULL;
@@ -84,14 +84,16 @@ static void leave(struct address_place *place, struct addresses_change *change)
 		memset(&place->address, 0, sizeof(place->address));
 }
 
-static void come(struct address_place places[], size_t n, const struct netaddr *address,
+static void come(struct address_place places[], size_t n, const struct named_address *named,
 		 struct addresses_change *change)
 {
-	struct address_place *place = find_place(places, n, address);
+	struct address_place *place = find_place(places, n, &named->address);
 
 	if (place != NULL) {
 		change->came += place->leaving;
 		place->leaving = false;
+		place->weight = named->weight;
+		place->backup = named->backup;
 		return;
 	}
 	place = find_place(places, n, NULL);
@@ -99,13 +101,15 @@ static void come(struct address_place places[], size_t n, const struct netaddr *
 		change->unplaced++;
 		return;
 	}
-	place->address = *address;
+	place->address = named->address;
+	place->weight = named->weight;
+	place->backup = named->backup;
 	place->leaving = false;
 	place->fresh = true;
 	change->came++;
 }
 
-struct addresses_change addresses_follow(struct address_place places[], size_t n, const struct netaddr now[],
+struct addresses_change addresses_follow(struct address_place places[], size_t n, const struct named_address now[],
 					 size_t now_n)
 {
 	struct addresses_change change = { 0 };

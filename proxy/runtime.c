@@ -170,7 +170,8 @@ static bool attach_ledgers(struct runtime *rt, struct config *config)
 			terms[j].warm = server->warm;
 			terms[j].warm_age_ms = server->warm_age_ms;
 			terms[j].health = health_terms(pool, server);
-			terms[j].follows = server->resolve == RESOLVE_ALL;
+			terms[j].follows = server->resolve != RESOLVE_FIRST;
+			terms[j].service = server->resolve == RESOLVE_SERVICE;
 			terms[j].leads = server->nth == 0;
 			terms[j].identity = server_identity(server);
 		}

@@ -3,7 +3,7 @@
  * Following names. The resolver remembers answers for their TTL, so it is asked
  * at each tick, and asks the name servers only when an answer has run out. No
  * answer, and an answer without addresses, change nothing: the last good one
- * stays. Waiters are offered what has come by the look at waiters, each second.
+ * stays. Only a domain that says that it has no such service loses its servers. Waiters are offered what has come by the look at waiters, each second.
  */
 #include "sallyport/runtime_follow.h"
 
@@ -13,13 +13,16 @@
 
 #include "sallyport/clock.h"
 #include "sallyport/resolver.h"
+#include "sallyport/service_lookup.h"
 
 struct look {
 	struct follower *follower;
 	size_t pool;
 	size_t server; /* the original; its copies are found by it */
 	struct resolver_query *query;
+	struct service_lookup *service; /* instead, for RESOLVE_SERVICE */
 	unsigned unplaced;    /* told of */
+	bool not_offered;     /* told of */
 	int64_t not_before_ms; /* after a failure: as long as the resolver remembers it */
 };
 
@@ -68,13 +71,14 @@ static size_t places_of(const struct pool_config *pool, size_t server, uint16_t 
 	return n;
 }
 
-static void tell_change(struct look *look, const struct addresses_change *change, size_t now_n)
+static void tell_change(struct look *look, const struct addresses_change *change, size_t now_n, bool not_offered)
 {
 	const struct server_config *server = &look->follower->config->pools[look->pool].servers[look->server];
-	bool news = change->unplaced != look->unplaced;
+	bool news = change->unplaced != look->unplaced || not_offered != look->not_offered;
 	char text[200];
 
 	look->unplaced = change->unplaced;
+	look->not_offered = not_offered;
 	if (change->came == 0 && change->left == 0 && !news)
 		return;
 	snprintf(text, sizeof(text), "%.80s has %zu addresses: %u came, %u left", server->host, now_n, change->came,
@@ -82,7 +86,31 @@ static void tell_change(struct look *look, const struct addresses_change *change
 	if (change->unplaced > 0)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), ", %u have no place (max_addresses)",
 			 change->unplaced);
+	if (not_offered)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), " (it says that it has no such service)");
 	emit(look, EVENT_NAME_CHANGED, text);
+}
+
+static struct addresses_change follow(const struct look *look, const struct named_address now[], size_t n)
+{
+	const struct pool_config *pool = &look->follower->config->pools[look->pool];
+	uint16_t places[POOL_ADDRESSES_MAX];
+
+	return pool_ledger_follow(pool->ledger, places, places_of(pool, look->server, places), now, n);
+}
+
+static void on_service_found(void *owner, const struct service_found *found, const char *error)
+{
+	struct look *look = owner;
+	struct addresses_change change;
+
+	if (error != NULL) {
+		failed(look, error);
+		return;
+	}
+	change = follow(look, found->addresses, found->n);
+	change.unplaced += found->more;
+	tell_change(look, &change, found->n, found->not_offered);
 }
 
 static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n, const char *error)
@@ -90,7 +118,7 @@ static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n
 	struct look *look = owner;
 	const struct pool_config *pool = &look->follower->config->pools[look->pool];
 	struct netaddr usable[RESOLVER_ADDRESSES_MAX];
-	uint16_t places[POOL_ADDRESSES_MAX];
+	struct named_address now[RESOLVER_ADDRESSES_MAX];
 	struct addresses_change change;
 
 	look->query = NULL;
@@ -100,8 +128,10 @@ static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n
 		failed(look, error != NULL ? error : "it has no address that may be used");
 		return;
 	}
-	change = pool_ledger_follow(pool->ledger, places, places_of(pool, look->server, places), usable, n);
-	tell_change(look, &change, n);
+	for (size_t i = 0; i < n; i++)
+		now[i] = (struct named_address){ .address = usable[i] };
+	change = follow(look, now, n);
+	tell_change(look, &change, n, false);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -115,8 +145,12 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		struct look *look = &f->looks[i];
 		const struct server_config *server = &f->config->pools[look->pool].servers[look->server];
 
+		if (look->query != NULL || now_ms < look->not_before_ms)
+			continue;
 		/* Without memory: at the next tick. */
-		if (look->query == NULL && now_ms >= look->not_before_ms)
+		if (look->service != NULL)
+			service_lookup_ask(look->service);
+		else
 			look->query = resolver_lookup(f->resolver, server->host, server->port, on_looked_up, look);
 	}
 }
@@ -127,19 +161,41 @@ static size_t count(const struct config *config)
 
 	for (size_t i = 0; i < config->pools_n; i++) {
 		for (size_t j = 0; j < config->pools[i].named_n; j++)
-			n += config->pools[i].servers[j].resolve == RESOLVE_ALL;
+			n += config->pools[i].servers[j].resolve != RESOLVE_FIRST;
 	}
 	return n;
+}
+
+static void forget_look(struct look *look)
+{
+	resolver_forget(&look->query);
+	service_lookup_free(&look->service);
 }
 
 static void forget_looks(struct follower *f)
 {
 	for (size_t i = 0; i < f->looks_n; i++)
-		resolver_forget(&f->looks[i].query);
+		forget_look(&f->looks[i]);
 	free(f->looks);
 	f->looks = NULL;
 	f->looks_n = 0;
 	config_unref(&f->config);
+}
+
+static bool make_look(struct follower *f, size_t pool, size_t server)
+{
+	const struct server_config *config = &f->config->pools[pool].servers[server];
+	struct look *look = &f->looks[f->looks_n];
+
+	*look = (struct look){ .follower = f, .pool = pool, .server = server };
+	if (config->resolve == RESOLVE_SERVICE) {
+		look->service = service_lookup_new(f->resolver, config->host, config->address_family,
+						   on_service_found, look);
+		if (look->service == NULL)
+			return false;
+	}
+	f->looks_n++;
+	return true;
 }
 
 static bool make_looks(struct follower *f, struct config *config)
@@ -152,8 +208,8 @@ static bool make_looks(struct follower *f, struct config *config)
 		return false;
 	for (size_t i = 0; i < config->pools_n; i++) {
 		for (size_t j = 0; j < config->pools[i].named_n; j++) {
-			if (config->pools[i].servers[j].resolve == RESOLVE_ALL)
-				f->looks[f->looks_n++] = (struct look){ .follower = f, .pool = i, .server = j };
+			if (config->pools[i].servers[j].resolve != RESOLVE_FIRST && !make_look(f, i, j))
+				return false;
 		}
 	}
 	on_tick(-1, 0, f);

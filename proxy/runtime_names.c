@@ -5,9 +5,11 @@
  */
 #include "sallyport/runtime_names.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "sallyport/resolver.h"
+#include "sallyport/service_lookup.h"
 
 /* The error of a name that is still being asked for. */
 static const char waiting[] = "there was no answer";
@@ -30,15 +32,46 @@ static void on_server_looked_up(void *owner, const struct netaddr addresses[], s
 {
 	struct server_config *server = owner;
 	struct server_addresses *found = &server->addresses;
+	struct netaddr usable[RESOLVER_ADDRESSES_MAX];
 
-	memcpy(found->now, addresses, n * sizeof(found->now[0]));
-	found->n = addresses_prefer(server->address_family, found->now, n);
+	memcpy(usable, addresses, n * sizeof(usable[0]));
+	found->n = addresses_prefer(server->address_family, usable, n);
+	for (size_t i = 0; i < found->n; i++)
+		found->now[i] = (struct named_address){ .address = usable[i] };
 	found->error = found->n > 0 ? NULL : error != NULL ? error : "it has no address that may be used";
+}
+
+static void on_service_found(void *owner, const struct service_found *service, const char *error)
+{
+	struct server_config *server = owner;
+	struct server_addresses *found = &server->addresses;
+
+	found->n = service->n < SP_ARRAY_LEN(found->now) ? service->n : SP_ARRAY_LEN(found->now);
+	memcpy(found->now, service->addresses, found->n * sizeof(found->now[0]));
+	found->not_offered = service->not_offered;
+	found->error = error;
+}
+
+/* Its handle, to be freed; NULL: none was needed, or there was no memory. */
+static struct service_lookup *ask_service(struct resolver *resolver, struct server_config *server)
+{
+	struct service_lookup *lookup = NULL;
+
+	if (server->resolve != RESOLVE_SERVICE)
+		return NULL;
+	server->addresses.error = waiting;
+	if (resolver != NULL)
+		lookup = service_lookup_new(resolver, server->host, server->address_family, on_service_found, server);
+	if (lookup == NULL)
+		server->addresses.error = "out of memory";
+	else
+		service_lookup_ask(lookup);
+	return lookup;
 }
 
 static void ask_server(struct resolver *resolver, struct server_config *server)
 {
-	if (server->address.family != AF_UNSPEC || server->resolve == RESOLVE_FIRST)
+	if (server->address.family != AF_UNSPEC || server->resolve != RESOLVE_ALL)
 		return;
 	server->addresses.error = waiting;
 	if (resolver == NULL ||
@@ -65,6 +98,15 @@ static void for_each_name(struct resolver *resolver, struct config *config,
 		for (size_t k = 0; k < listener->passive_address_for_n; k++)
 			act(resolver, &listener->passive_address_for[k].name);
 	}
+}
+
+static size_t count_servers(const struct config *config)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < config->pools_n; i++)
+		n += config->pools[i].named_n;
+	return n;
 }
 
 static bool is_waiting_for_servers(const struct config *config)
@@ -97,17 +139,29 @@ void runtime_names_look_up(struct config *config)
 {
 	struct event_base *base = event_base_new();
 	struct resolver *resolver = base != NULL ? resolver_new(base) : NULL;
+	struct service_lookup **services = calloc(count_servers(config) + 1, sizeof(struct service_lookup *));
+	size_t services_n = 0;
 
 	if (resolver != NULL &&
 	    resolver_use_servers(resolver, config->dns_servers, config->dns_servers_n) != 0)
 		resolver_free(&resolver);
+	if (services == NULL && resolver != NULL)
+		resolver_free(&resolver);
 	for_each_name(resolver, config, ask);
 	for (size_t i = 0; i < config->pools_n; i++) {
-		for (size_t j = 0; j < config->pools[i].named_n; j++)
+		for (size_t j = 0; j < config->pools[i].named_n; j++) {
+			struct service_lookup *lookup = ask_service(resolver, &config->pools[i].servers[j]);
+
 			ask_server(resolver, &config->pools[i].servers[j]);
+			if (lookup != NULL)
+				services[services_n++] = lookup;
+		}
 	}
 	while (is_waiting(config) && event_base_loop(base, EVLOOP_ONCE) == 0)
 		;
+	while (services_n > 0)
+		service_lookup_free(&services[--services_n]);
+	free(services);
 	if (resolver != NULL)
 		resolver_free(&resolver);
 	if (base != NULL)

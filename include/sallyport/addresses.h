@@ -21,9 +21,18 @@ enum address_family {
 /* Sorts (stable) and drops; returns how many are left. */
 SP_MUSTCHECK size_t addresses_prefer(enum address_family family, struct netaddr addresses[], size_t n);
 
+/* One that a name stands for. */
+struct named_address {
+	struct netaddr address;
+	uint32_t weight; /* its share of the logons; 0: as configured */
+	bool backup;	 /* used when no other server can be */
+};
+
 /* One address of a name that is a server of its own. */
 struct address_place {
 	struct netaddr address; /* AF_UNSPEC: vacant */
+	uint32_t weight;	/* 0: as configured */
+	bool backup;
 	bool leaving;		/* the name does not stand for it any more; it is busy still */
 	bool busy;		/* somebody is there: may leave, not be given to another address */
 	bool fresh;		/* out: has been given this address now */
@@ -40,8 +49,11 @@ struct addresses_change {
  * leaves it, at once or when it is not busy any more; one that is new gets a
  * vacant place, if there is one.
  */
-struct addresses_change addresses_follow(struct address_place places[], size_t n, const struct netaddr now[],
+struct addresses_change addresses_follow(struct address_place places[], size_t n, const struct named_address now[],
 					 size_t now_n);
+
+/* Host and port. */
+SP_MUSTCHECK bool addresses_are_same(const struct netaddr *a, const struct netaddr *b);
 
 /* 64 well-mixed bits of host and port. */
 uint64_t addresses_hash(const struct netaddr *address);

@@ -146,18 +146,19 @@ struct health_config {
 /* Whether the sessions at a server end with its being taken out of service. */
 enum end_sessions { END_SESSIONS_NEVER, END_SESSIONS_MAINTENANCE, END_SESSIONS_DOWN };
 
-/* FIRST: the first address that can be reached; ALL: each is a server of its own. */
-enum resolve { RESOLVE_FIRST, RESOLVE_ALL };
+/* FIRST: the first address that can be reached; ALL: each is a server of its own; SERVICE: so is each of its SRV records. */
+enum resolve { RESOLVE_FIRST, RESOLVE_ALL, RESOLVE_SERVICE };
 
 /* For -t: what a server's name stands for at the moment; none: `error` says why. */
 struct server_addresses {
-	struct netaddr now[POOL_ADDRESSES_MAX];
+	struct named_address now[POOL_ADDRESSES_MAX];
 	size_t n;
+	bool not_offered; /* the domain has no such service */
 	const char *error; /* NULL as well: it was not looked up */
 };
 
 /*
- * A server: a numeric address, or a name that is looked up. With RESOLVE_ALL the
+ * A server: a numeric address, or a name that is looked up. Not with RESOLVE_FIRST: the
  * check of the configuration puts copies of it behind the last server of its
  * pool, so that there are max_addresses of it; all but the name and the number
  * of a copy are the original's, and freed with it.

@@ -10,6 +10,7 @@
 
 #include "sallyport/base.h"
 #include "sallyport/netaddr.h"
+#include "sallyport/services.h"
 
 #define DNS_ADDRESSES_MAX 16
 
@@ -47,6 +48,25 @@ void dns_free(struct dns **dns);
  * *dns. /etc/hosts is not asked.
  */
 void dns_query(struct dns *dns, const char *host, int family, dns_done_fn *done, void *owner);
+
+/* What the SRV records of a name say. */
+struct dns_services {
+	enum dns_status status; /* DNS_OK: there are targets, or the service is not offered */
+	const char *error;	/* static text; NULL when DNS_OK */
+	struct service_answer answer;
+};
+
+struct dns_service_question;
+typedef void dns_services_fn(void *owner, const struct dns_services *services);
+
+/*
+ * Asks for the SRV records of `name`. The callback comes once, perhaps before
+ * this returns, and must not free *dns; not after dns_forget_services(). *handle
+ * is the question while it is open, and NULL from the callback on.
+ */
+void dns_query_services(struct dns *dns, const char *name, dns_services_fn *done, void *owner,
+			struct dns_service_question **handle);
+void dns_forget_services(struct dns_service_question **handle);
 
 /* Looks into /etc/hosts. False: nothing of this family there. Reads the file each time. */
 bool dns_hosts(struct dns *dns, const char *host, int family, struct dns_answer *out);

@@ -56,7 +56,7 @@ const char *server_state_name(enum server_state state);
 /* What is configured of one server; by value. */
 struct pool_server_terms {
 	char name[32];
-	uint32_t weight;	/* 1.. */
+	uint32_t weight;	/* 1..; in a status: that of its address */
 	uint32_t max_sessions;	/* 0: no limit */
 	bool backup;
 	enum server_state state; /* UP, DRAIN, MAINTENANCE */
@@ -65,6 +65,7 @@ struct pool_server_terms {
 	int64_t warm_age_ms;	/* and how long */
 	bool follows;		/* is one address of a name: pool_ledger_follow() says which */
 	bool leads;		/* and is used with the name itself until the first answer is there */
+	bool service;		/* its name is a domain's: there is nothing until the first answer is there */
 	uint64_t identity;	/* stands for its address: another one is another server, of which nothing is known */
 };
 
@@ -202,12 +203,12 @@ bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum se
 #define POOL_ADDRESSES_MAX 16
 
 /*
- * The name stands for these now (at least one). An address that is gone gets no
+ * The name stands for these now. An address that is gone gets no
  * new logons, and its place is free when the last session there has ended; one
  * that is new is a server of which nothing is known. Offer afterwards.
  */
 struct addresses_change pool_ledger_follow(struct pool_ledger *ledger, const uint16_t places[], size_t n,
-					   const struct netaddr now[], size_t now_n) SP_EXCLUDES(sp_any_shard);
+					   const struct named_address now[], size_t now_n) SP_EXCLUDES(sp_any_shard);
 /* The name could not be looked up; nothing changes. Returns how often in a row. */
 unsigned pool_ledger_follow_failed(struct pool_ledger *ledger, uint16_t place) SP_EXCLUDES(sp_any_shard);
 /* Whether the place is of a server that there is: not a vacant one, nor one that leaves. */

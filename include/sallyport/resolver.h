@@ -69,5 +69,10 @@ SP_MUSTCHECK int resolver_use_servers(struct resolver *resolver, const struct ne
 
 /* Bounds of the time for which an answer is used, instead of RESOLVER_TTL_FLOOR_MS and RESOLVER_TTL_CEIL_MS. */
 void resolver_use_ttl(struct resolver *resolver, int64_t floor_ms, int64_t ceil_ms);
+/* How long an answer of this TTL is used. */
+SP_MUSTCHECK int64_t resolver_keep_ms(const struct resolver *resolver, int64_t ttl_ms);
+/* For questions that it does not remember; it stays the resolver's. */
+struct dns;
+struct dns *resolver_dns(struct resolver *resolver);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /*
- * Following the names of servers with `resolve = all`: looked up as often as
+ * Following the names of servers with `resolve = all` or `srv`: looked up as often as
  * their TTL says, and the pools' ledgers told. Main.
  */
 #ifndef SALLYPORT_RUNTIME_FOLLOW_H

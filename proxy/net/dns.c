@@ -163,7 +163,7 @@ void dns_free(struct dns **dns)
 	if (d == NULL)
 		return;
 	d->closing = true;
-	ares_destroy(d->channel); /* calls on_addresses for each open query */
+	ares_destroy(d->channel); /* calls on_addresses or on_services for each open query */
 	event_del(&d->timer);
 	SP_ASSERT(d->open == 0 && LIST_EMPTY(&d->sockets));
 	free(d);
@@ -180,34 +180,37 @@ int dns_set_servers(struct dns *dns, const char *servers)
 
 /* --- questions and answers ----------------------------------------------------- */
 
-static void answer_fail(struct dns_answer *answer, int status)
+static enum dns_status explain(int status, const char **error)
 {
 	switch (status) {
 	case ARES_ENOTFOUND:
 	case ARES_EBADNAME:
-		answer->status = DNS_NONE;
-		answer->error = "no such name";
-		return;
+		*error = "no such name";
+		return DNS_NONE;
 	case ARES_ENODATA:
-		answer->status = DNS_NONE;
-		answer->error = "the name has no address";
-		return;
+		*error = "the name has no address";
+		return DNS_NONE;
 	case ARES_ETIMEOUT:
-		answer->error = "no name server answered";
+		*error = "no name server answered";
 		break;
 	case ARES_ESERVFAIL:
 	case ARES_EREFUSED:
 	case ARES_ECONNREFUSED: /* what c-ares makes of servers that all refuse or fail */
-		answer->error = "the name servers failed or could not be reached";
+		*error = "the name servers failed or could not be reached";
 		break;
 	case ARES_ENOMEM:
-		answer->error = "no memory";
+		*error = "no memory";
 		break;
 	default:
-		answer->error = "the name server's answer is no use";
+		*error = "the name server's answer is no use";
 		break;
 	}
-	answer->status = DNS_FAILED;
+	return DNS_FAILED;
+}
+
+static void answer_fail(struct dns_answer *answer, int status)
+{
+	answer->status = explain(status, &answer->error);
 }
 
 static void answer_add(struct dns_answer *answer, struct netaddr address)
@@ -311,4 +314,76 @@ bool dns_hosts(struct dns *dns, const char *host, int family, struct dns_answer 
 	}
 	ares_free_hostent(found);
 	return out->n > 0;
+}
+
+/* --- services -------------------------------------------------------------------- */
+
+#define CLASS_IN 1
+#define TYPE_SRV 33
+
+struct dns_service_question {
+	struct dns *dns;
+	struct dns_service_question **handle; /* the asker's; NULL: he has forgotten it */
+	dns_services_fn *done;
+	void *owner;
+};
+
+static void services_fill(struct dns_services *out, int status, const unsigned char *message, int length)
+{
+	if (status != ARES_SUCCESS) {
+		out->status = explain(status, &out->error);
+		if (status == ARES_ENODATA)
+			out->error = "the name names no server";
+		return;
+	}
+	if (!service_answer_parse(span_from((const char *)message, (size_t)length), &out->answer)) {
+		out->status = explain(ARES_EBADRESP, &out->error);
+		return;
+	}
+	if (out->answer.n > 0 || out->answer.not_offered)
+		return;
+	out->status = DNS_NONE;
+	out->error = "the name names no server that may be used";
+}
+
+static void on_services(void *arg, int status, int timeouts SP_UNUSED, unsigned char *message, int length)
+{
+	struct dns_service_question question = *(struct dns_service_question *)arg;
+	struct dns_services services = { .status = DNS_OK };
+
+	free(arg);
+	question.dns->open--;
+	if (question.handle == NULL)
+		return;
+	*question.handle = NULL;
+	if (question.dns->closing)
+		return;
+	services_fill(&services, status, message, length);
+	question.done(question.owner, &services);
+}
+
+void dns_query_services(struct dns *dns, const char *name, dns_services_fn *done, void *owner,
+                        struct dns_service_question **handle)
+{
+	struct dns_service_question *question = malloc(sizeof(*question));
+
+	*handle = question;
+	if (question == NULL) {
+		struct dns_services services = { 0 };
+
+		services.status = explain(ARES_ENOMEM, &services.error);
+		done(owner, &services);
+		return;
+	}
+	*question = (struct dns_service_question){ dns, handle, done, owner };
+	dns->open++;
+	ares_query(dns->channel, name, CLASS_IN, TYPE_SRV, on_services, question);
+	dns_arm_timer(dns);
+}
+
+void dns_forget_services(struct dns_service_question **handle)
+{
+	if (*handle != NULL)
+		(*handle)->handle = NULL;
+	*handle = NULL;
 }

@@ -368,8 +368,7 @@ static void family_set(const struct resolver *r, struct family *f, const struct 
 	f->failed = answer->status == DNS_FAILED;
 	f->error = answer->error;
 	if (answer->status == DNS_OK)
-		keep_ms =
-		    sp_max64(r->ttl_floor_ms, sp_min64(answer->ttl_ms, r->ttl_ceil_ms));
+		keep_ms = resolver_keep_ms(r, answer->ttl_ms);
 	f->expires_at = sp_now_ms() + keep_ms;
 	if (f->failed)
 		return; /* what was known stays */
@@ -556,4 +555,14 @@ void resolver_use_ttl(struct resolver *resolver, int64_t floor_ms, int64_t ceil_
 	SP_ASSERT(floor_ms > 0 && floor_ms <= ceil_ms);
 	resolver->ttl_floor_ms = floor_ms;
 	resolver->ttl_ceil_ms = ceil_ms;
+}
+
+int64_t resolver_keep_ms(const struct resolver *resolver, int64_t ttl_ms)
+{
+	return sp_max64(resolver->ttl_floor_ms, sp_min64(ttl_ms, resolver->ttl_ceil_ms));
+}
+
+struct dns *resolver_dns(struct resolver *resolver)
+{
+	return resolver->dns;
 }

@@ -11,6 +11,7 @@
 #include "sallyport/config_value.h"
 #include "sallyport/credentials.h"
 #include "sallyport/resolver.h"
+#include "sallyport/services.h"
 
 struct speaker {
 	const struct config *config;
@@ -388,8 +389,9 @@ static void explain_resolve(struct speaker *s, const struct server_config *serve
 
 	if (server->address.family != AF_UNSPEC)
 		return;
-	if (server->resolve == RESOLVE_ALL) {
-		ADD(s, "        each address of the name is a server of its own, at most %u",
+	if (server->resolve != RESOLVE_FIRST) {
+		ADD(s, "        each address of %s is a server of its own, at most %u",
+		    server->resolve == RESOLVE_SERVICE ? "the targets of its SRV records" : "the name",
 		    server->max_addresses);
 		end_line(s);
 	}
@@ -397,12 +399,19 @@ static void explain_resolve(struct speaker *s, const struct server_config *serve
 		ADD(s, "        %s", families[server->address_family]);
 		end_line(s);
 	}
-	if (now->n == 0 && now->error == NULL)
+	if (now->n == 0 && now->error == NULL && !now->not_offered)
 		return;
 	ADD(s, "        at the moment: ");
-	for (size_t i = 0; i < now->n; i++)
-		ADD(s, "%s%s", i > 0 ? ", " : "", netaddr_format_host(&now->now[i], text));
-	if (now->n == 0)
+	for (size_t i = 0; i < now->n; i++) {
+		ADD(s, "%s%s", i > 0 ? ", " : "",
+		    server->resolve == RESOLVE_SERVICE ? netaddr_format(&now->now[i].address, text)
+						       : netaddr_format_host(&now->now[i].address, text));
+		if (now->now[i].weight > 0)
+			ADD(s, " (weight %u%s)", now->now[i].weight, now->now[i].backup ? ", backup" : "");
+	}
+	if (now->not_offered)
+		ADD(s, "the domain says that it has no such service");
+	else if (now->n == 0)
 		ADD(s, "it cannot be looked up (%s)", now->error);
 	end_line(s);
 }
@@ -419,10 +428,13 @@ static void explain_server(struct speaker *s, const struct server_config *server
 	};
 	bool is_v6 = server->address.family == AF_INET6;
 
-	ADD(s, "    server %s: %s%s%s:%u%s", server->name, is_v6 ? "[" : "", server->host,
-	    is_v6 ? "]" : "", (unsigned)server->port,
-	    server->address.family == AF_UNSPEC ? " (looked up)" : "");
-	ADD(s, ", weight %u, ", server->weight);
+	if (server->resolve == RESOLVE_SERVICE)
+		ADD(s, "    server %s: " SERVICE_PREFIX "%s (looked up), ports and weights from the answer, ",
+		    server->name, server->host);
+	else
+		ADD(s, "    server %s: %s%s%s:%u%s, weight %u, ", server->name, is_v6 ? "[" : "", server->host,
+		    is_v6 ? "]" : "", (unsigned)server->port,
+		    server->address.family == AF_UNSPEC ? " (looked up)" : "", server->weight);
 	if (server->max_sessions == 0)
 		ADD(s, "any number of sessions");
 	else

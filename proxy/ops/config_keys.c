@@ -71,6 +71,7 @@ static const struct config_word data_words[] = {
 static const struct config_word resolve_words[] = {
 	{ "first", RESOLVE_FIRST },
 	{ "all", RESOLVE_ALL },
+	{ "srv", RESOLVE_SERVICE },
 	{ NULL, 0 },
 };
 static const struct config_word address_family_words[] = {
@@ -325,7 +326,8 @@ const struct config_key config_keys[] = {
 	{ SECTION_SERVER, "address", CONFIG_KIND_SERVER, NULL, true, { 0, 0, NULL }, 0, 0, "--server",
 	  "Address or name of the server, and its port; without a port: 21." },
 	WORD(SECTION_SERVER, "resolve", enum resolve, struct server_config, resolve, "first", resolve_words,
-	     "A name: its first address that can be reached is the server, or each of all is a server of its own."),
+	     "A name: its first address that can be reached is the server, or each of all is a server of its own, "
+	     "or each that the SRV records of its _ftp._tcp name."),
 	NUMBER(SECTION_SERVER, "max_addresses", struct server_config, max_addresses, "16", 1, POOL_ADDRESSES_MAX,
 	       "So many addresses of the name at the same time, where each is a server of its own."),
 	WORD(SECTION_SERVER, "address_family", enum address_family, struct server_config, address_family, "any",

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: ISC
 /*
- * Servers that are all addresses of a name (`resolve = all`): what is wrong with
- * them, and their copies, one for each address that the name may have.
+ * Servers that are all addresses of a name (`resolve = all` and `srv`): what is wrong
+ * with them, and their copies, one for each address that the name may have.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sallyport/config_build.h"
+#include "sallyport/services.h"
 
 #define NUMBER_LEN 3 /* of a copy: "/16" */
+#define FTP_PORT   21
 
 /* Servers that it stands for. */
 static size_t width(const struct server_config *server)
 {
-	return server->resolve == RESOLVE_ALL ? server->max_addresses : 1;
+	return server->resolve != RESOLVE_FIRST ? server->max_addresses : 1;
 }
 
 static size_t pool_width(const struct pool_config *pool)
@@ -26,16 +28,29 @@ static size_t pool_width(const struct pool_config *pool)
 	return n;
 }
 
+static void check_service(struct config_build *build, struct config_position at,
+			  const struct server_config *server)
+{
+	if (server->port != FTP_PORT)
+		config_error(build->report, at, "resolve",
+			     "with srv the port is in the answer, and \"%s:%u\" has one of its own", server->host,
+			     (unsigned)server->port);
+	if (sizeof(SERVICE_PREFIX) + strlen(server->host) > SERVICE_HOST_MAX)
+		config_error(build->report, at, "resolve", "the name is too long for " SERVICE_PREFIX " before it");
+}
+
 static void check_server(struct config_build *build, size_t i, size_t j)
 {
 	const struct server_config *server = &build->config->pools[i].servers[j];
 	struct config_position at = config_build_server_place(build, i, j, "resolve");
 
-	if (server->resolve != RESOLVE_ALL || server->host == NULL)
+	if (server->resolve == RESOLVE_FIRST || server->host == NULL)
 		return;
 	if (server->address.family != AF_UNSPEC)
-		config_error(build->report, at, "resolve", "all is for a name, and \"%s\" is an address",
-			     server->host);
+		config_error(build->report, at, "resolve", "%s is for a name, and \"%s\" is an address",
+			     server->resolve == RESOLVE_ALL ? "all" : "srv", server->host);
+	else if (server->resolve == RESOLVE_SERVICE)
+		check_service(build, at, server);
 	if (strlen(server->name) + NUMBER_LEN >= sizeof(server->name))
 		config_error(build->report, at, "resolve",
 			     "the name of the server is too long for a number behind it (at most %zu characters)",

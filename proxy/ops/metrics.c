@@ -306,7 +306,7 @@ static void add_servers(struct sample_list *list, const struct metrics *m)
 	add(list, METRIC_GAUGE, "warm_connections", "connections that are kept ready for logons",
 	    m->servers.warm);
 	add(list, METRIC_COUNTER, "server_lookups_failed",
-	    "look-ups of the names of servers with resolve = all that had no answer of use",
+	    "look-ups of the names of servers with resolve = all or srv that had no answer of use",
 	    m->servers.lookups_failed);
 }
 

@@ -25,6 +25,8 @@ static void settle_address(struct place *place, int64_t now_ms)
 static void read_place(const struct place *place, struct address_place *row)
 {
 	row->address = place->address;
+	row->weight = place->weight;
+	row->backup = place->backup;
 	row->leaving = place->leaving;
 	row->busy = place_taken(place) > 0 || place->checking;
 }
@@ -32,6 +34,8 @@ static void read_place(const struct place *place, struct address_place *row)
 static void write_place(struct place *place, const struct address_place *row, int64_t now_ms)
 {
 	place->address = row->address;
+	place->weight = row->weight;
+	place->backup = row->backup;
 	place->leaving = row->leaving;
 	place->told = true;
 	place->lookups_failed_in_row = 0;
@@ -40,14 +44,14 @@ static void write_place(struct place *place, const struct address_place *row, in
 }
 
 struct addresses_change pool_ledger_follow(struct pool_ledger *ledger, const uint16_t places[], size_t n,
-                                           const struct netaddr now[], size_t now_n)
+                                           const struct named_address now[], size_t now_n)
 {
 	struct address_place rows[POOL_ADDRESSES_MAX];
 	uint64_t identities[POOL_ADDRESSES_MAX];
 	int64_t now_ms = sp_now_ms();
 
 	SP_ASSERT_UNLOCKED();
-	SP_ASSERT(n <= POOL_ADDRESSES_MAX && now_n > 0);
+	SP_ASSERT(n <= POOL_ADDRESSES_MAX);
 	core_lock_take(&ledger->lock, __func__);
 	for (size_t i = 0; i < n; i++)
 		read_place(place_at(ledger, places[i]), &rows[i]);

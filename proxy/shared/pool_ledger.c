@@ -116,8 +116,11 @@ static size_t settle_place(struct pool_ledger *ledger, const struct pool_server_
 static void forget_address(struct place *place)
 {
 	memset(&place->address, 0, sizeof(place->address));
+	place->weight = 0;
+	place->backup = false;
 	place->leaving = false;
 	place->told = false;
+	place->lookups_failed_in_row = 0;
 }
 
 /* What the file says of its state is an order when it says something new. */
@@ -225,7 +228,7 @@ static size_t room_of(const struct place *place, int64_t now_ms)
 	uint32_t taken = place->sessions + kept_back(place);
 	size_t room = max == 0 ? UINT32_MAX : max > taken ? max - taken : 0;
 
-	if (!is_eligible(place, now_ms) || place->terms.weight == 0)
+	if (!is_eligible(place, now_ms) || place_weight(place) == 0)
 		return 0;
 	return place_state(place) == SERVER_DOWN && room > 1 ? 1 : room;
 }
@@ -241,12 +244,12 @@ static void rooms_add(struct rooms *rooms, const struct place *place, int64_t no
 {
 	size_t room = room_of(place, now_ms);
 
-	if (place->terms.backup) {
+	if (place_is_backup(place)) {
 		rooms->backup += room;
 		return;
 	}
 	rooms->proper += room;
-	rooms->any = rooms->any || (is_eligible(place, now_ms) && place->terms.weight != 0);
+	rooms->any = rooms->any || (is_eligible(place, now_ms) && place_weight(place) != 0);
 }
 
 static size_t rooms_sum(const struct rooms *rooms)
@@ -322,11 +325,11 @@ static void fill_row(struct balance_row *row, const struct place *place, int64_t
 	uint32_t max = place->terms.max_sessions;
 
 	*row = (struct balance_row){
-		.weight = place->terms.weight * share,
+		.weight = place_weight(place) * share,
 		.sessions = place->sessions,
 		.max_sessions = max,
 		.eligible = is_eligible(place, now_ms),
-		.backup = place->terms.backup,
+		.backup = place_is_backup(place),
 		.response_us = atomic_load_explicit(&place->response_us, memory_order_relaxed),
 		.name_hash = place->name_hash,
 		.current = place->current,
@@ -371,6 +374,17 @@ static void grant(struct place *place, uint16_t number, size_t server, struct sl
 	place->reserved--;
 }
 
+/* Whoever comes before the first answer waits for it. */
+static bool is_awaited(const struct pool_ledger *ledger, const struct pool_ask *ask)
+    SP_REQUIRES(ledger->lock, sp_any_shard)
+{
+	for (size_t i = 0; i < ask->places_n; i++) {
+		if (place_is_awaited(ledger->places[ask->places[i]]))
+			return true;
+	}
+	return false;
+}
+
 static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct pool_ask *ask,
                                       struct slot *slot) SP_REQUIRES(ledger->lock, sp_any_shard)
 {
@@ -391,7 +405,7 @@ static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct p
 	if (chosen == BALANCE_FULL)
 		return POOL_FULL;
 	if (chosen < 0)
-		return POOL_NONE;
+		return is_awaited(ledger, ask) ? POOL_FULL : POOL_NONE;
 	for (size_t i = 0; i < ask->places_n; i++)
 		ledger->places[ask->places[i]]->current = rows[i].current;
 
@@ -503,6 +517,8 @@ static void copy_status(const struct place *place, int64_t now_ms, struct pool_s
 		.address = place->address,
 		.lookups_failed = place->lookups_failed,
 	};
+	out->terms.weight = place_weight(place);
+	out->terms.backup = place_is_backup(place);
 	memcpy(out->reason, place->reason, sizeof(out->reason));
 	memcpy(out->check_text, place->check_text, sizeof(out->check_text));
 }

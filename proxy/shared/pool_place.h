@@ -34,6 +34,8 @@ struct place {
 	size_t warm_n;
 	int64_t warm_at_ms; /* not tried before */
 	struct netaddr address; /* AF_UNSPEC: vacant, or as configured */
+	uint32_t weight; /* of its address; 0: as configured */
+	bool backup; /* its address is one */
 	bool leaving;
 	bool told; /* its name has been looked up */
 	unsigned lookups_failed_in_row;
@@ -73,8 +75,25 @@ static inline bool place_is_there(const struct place *place)
 	if (!place->terms.follows)
 		return true;
 	if (place->address.family == AF_UNSPEC)
-		return place->terms.leads && !place->told;
+		return place->terms.leads && !place->told && !place->terms.service;
 	return !place->leaving;
+}
+
+/* Which servers there are is being asked for the first time. */
+static inline bool place_is_awaited(const struct place *place)
+{
+	return place->configured && place->terms.service && place->terms.leads && !place->told &&
+	       place->lookups_failed_in_row == 0;
+}
+
+static inline uint32_t place_weight(const struct place *place)
+{
+	return place->weight > 0 ? place->weight : place->terms.weight;
+}
+
+static inline bool place_is_backup(const struct place *place)
+{
+	return place->terms.backup || place->backup;
 }
 
 /* What is at the server, or may be in a moment. */

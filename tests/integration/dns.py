@@ -6,12 +6,13 @@ import socket
 import struct
 import threading
 
-A, AAAA = 1, 28
+A, AAAA, SRV = 1, 28, 33
 NO_ERROR, SERVER_FAILURE, NO_NAME = 0, 2, 3
 
 
 class NameServer:
-    """names: {"ftp.test": ["127.0.0.1", "::1"]}; an unknown name does not exist. Use as a context manager."""
+    """names: {"ftp.test": ["127.0.0.1", "::1"]}, and for SRV {"_ftp._tcp.test": [(priority, weight, port, "ftp.test")]};
+    an unknown name does not exist. Use as a context manager."""
 
     def __init__(self, names=None, ttl=1, host="127.0.0.1"):
         self.names = names or {}
@@ -69,5 +70,9 @@ class NameServer:
 
     @staticmethod
     def _pack(address, kind):
+        if isinstance(address, tuple):
+            *numbers, target = address
+            labels = [label.encode() for label in target.split(".") if label]
+            return struct.pack("!HHH", *numbers) + b"".join(bytes([len(x)]) + x for x in labels) + b"\0" if kind == SRV else b""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return socket.inet_pton(family, address) if kind == {socket.AF_INET: A, socket.AF_INET6: AAAA}[family] else b""

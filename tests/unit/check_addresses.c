@@ -69,12 +69,12 @@ static struct address_place places[PLACES];
 static struct addresses_change follow(const char *first, const char *second, const char *third)
 {
 	const char *const texts[] = { first, second, third };
-	struct netaddr now[3];
+	struct named_address now[3] = { 0 };
 	size_t n = 0;
 
 	for (size_t i = 0; i < 3; i++) {
 		if (texts[i] != NULL)
-			now[n++] = address(texts[i]);
+			now[n++].address = address(texts[i]);
 	}
 	return addresses_follow(places, PLACES - 2, now, n); /* two places */
 }
@@ -150,12 +150,38 @@ END_TEST
 
 START_TEST(another_port_is_another_address)
 {
-	struct netaddr now = address("192.0.2.1");
+	struct named_address now = { .address = address("192.0.2.1") };
 
 	(void)addresses_follow(places, 1, &now, 1);
-	netaddr_set_port(&now, 2121);
+	netaddr_set_port(&now.address, 2121);
 	assert_change(addresses_follow(places, 1, &now, 1), 1, 1, 0);
 	ck_assert_uint_eq(netaddr_port(&places[0].address), 2121);
+}
+END_TEST
+
+START_TEST(weight_and_backup_are_those_of_the_latest_answer)
+{
+	struct named_address now[] = { { address("192.0.2.1"), 1000, false }, { address("192.0.2.2"), 3, true } };
+
+	(void)addresses_follow(places, 2, now, 2);
+	ck_assert(places[0].weight == 1000 && !places[0].backup);
+	ck_assert(places[1].weight == 3 && places[1].backup);
+	now[0].backup = true;
+	now[1].weight = 0;
+	now[1].backup = false;
+	assert_change(addresses_follow(places, 2, now, 2), 0, 0, 0);
+	ck_assert(places[0].weight == 1000 && places[0].backup);
+	ck_assert(places[1].weight == 0 && !places[1].backup);
+}
+END_TEST
+
+START_TEST(without_addresses_all_leave)
+{
+	(void)follow("192.0.2.1", "192.0.2.2", NULL);
+	places[1].busy = true;
+	assert_change(follow(NULL, NULL, NULL), 0, 2, 0);
+	assert_place(0, NULL, false, false);
+	assert_place(1, "192.0.2.2", true, false);
 }
 END_TEST
 
@@ -175,7 +201,7 @@ static size_t places_of(const struct netaddr *wanted)
 	return n;
 }
 
-static void check_step(const struct address_place before[], const struct netaddr now[], size_t now_n,
+static void check_step(const struct address_place before[], const struct named_address now[], size_t now_n,
 		       struct addresses_change change)
 {
 	size_t unplaced = 0;
@@ -189,8 +215,8 @@ static void check_step(const struct address_place before[], const struct netaddr
 			ck_assert(places[i].busy && places[i].address.family != AF_UNSPEC);
 	}
 	for (size_t i = 0; i < now_n; i++) {
-		ck_assert_uint_le(places_of(&now[i]), 1);
-		unplaced += places_of(&now[i]) == 0;
+		ck_assert_uint_le(places_of(&now[i].address), 1);
+		unplaced += places_of(&now[i].address) == 0;
 	}
 	ck_assert_uint_eq(unplaced, change.unplaced);
 	ck_assert(unplaced == 0 || vacant == 0);
@@ -202,14 +228,14 @@ START_TEST(whatever_comes_and_goes)
 
 	for (int step = 0; step < 20000; step++) {
 		struct address_place before[PLACES];
-		struct netaddr now[6];
+		struct named_address now[6] = { 0 };
 		size_t n = 0;
 
 		random = random * 1664525 + 1013904223;
 		for (unsigned i = 0; i < 6; i++) {
 			if ((random >> (i + 8) & 1) != 0) {
-				now[n] = address("192.0.2.0");
-				now[n++].in.sin_addr.s_addr |= htonl(i);
+				now[n].address = address("192.0.2.0");
+				now[n++].address.in.sin_addr.s_addr |= htonl(i);
 			}
 		}
 		for (unsigned i = 0; i < PLACES; i++)
@@ -249,6 +275,8 @@ int main(void)
 	tcase_add_test(tests, a_busy_place_is_kept_until_it_is_not);
 	tcase_add_test(tests, one_that_comes_back_is_at_its_place_as_before);
 	tcase_add_test(tests, another_port_is_another_address);
+	tcase_add_test(tests, weight_and_backup_are_those_of_the_latest_answer);
+	tcase_add_test(tests, without_addresses_all_leave);
 	tcase_add_test(tests, named_twice_is_one_address);
 	tcase_add_test(tests, whatever_comes_and_goes);
 	tcase_add_test(tests, a_hash_is_of_host_and_port);

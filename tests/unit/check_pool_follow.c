@@ -18,7 +18,7 @@ static uint16_t places[POOL_SERVERS_MAX];
 static struct slot slots[8];
 static size_t slots_n;
 
-static bool configure(uint64_t identity)
+static bool configure_as(uint64_t identity, bool service)
 {
 	struct pool_server_terms terms[PLACES];
 
@@ -28,10 +28,16 @@ static bool configure(uint64_t identity)
 		terms[i].weight = 1;
 		terms[i].follows = true;
 		terms[i].leads = i == 0;
+		terms[i].service = service;
 		terms[i].identity = identity;
 		terms[i].health = (struct health_terms){ .checked = true, .fall = 1, .rise = 1, .every_ms = 5000 };
 	}
 	return pool_ledger_configure(ledger, BALANCE_LEAST_SESSIONS, terms, PLACES, places);
+}
+
+static bool configure(uint64_t identity)
+{
+	return configure_as(identity, false);
 }
 
 static struct netaddr address(uint8_t last)
@@ -48,7 +54,7 @@ static struct netaddr address(uint8_t last)
 /* Up to two addresses; 0: none. */
 static struct addresses_change follow(uint8_t first, uint8_t second)
 {
-	struct netaddr now[2] = { address(first), address(second) };
+	struct named_address now[2] = { { .address = address(first) }, { .address = address(second) } };
 
 	return pool_ledger_follow(ledger, places, PLACES, now, second == 0 ? 1 : 2);
 }
@@ -206,6 +212,57 @@ START_TEST(what_is_not_there_is_not_checked)
 }
 END_TEST
 
+static enum pool_answer ask_for_a_slot(struct slot *slot)
+{
+	struct pool_ask ask = {
+		.id = session_id_make(0, 99), .places = places, .places_n = PLACES, .now_ms = sp_now_ms()
+	};
+
+	return pool_ledger_acquire(ledger, &ask, slot);
+}
+
+START_TEST(before_the_first_answer_for_a_service_logons_wait)
+{
+	struct slot slot = { 0 };
+
+	ck_assert(configure_as(2, true));
+	ck_assert(!pool_ledger_is_there(ledger, places[0]));
+	ck_assert_int_eq(ask_for_a_slot(&slot), POOL_FULL);
+	(void)pool_ledger_follow_failed(ledger, places[0]);
+	ck_assert_int_eq(ask_for_a_slot(&slot), POOL_NONE);
+	(void)follow(1, 0);
+	ck_assert_uint_eq(host_of(log_on()), 1);
+}
+END_TEST
+
+START_TEST(a_service_that_is_not_offered_has_no_server)
+{
+	struct slot slot = { 0 };
+
+	ck_assert(configure_as(2, true));
+	(void)follow(1, 0);
+	ck_assert_uint_eq(pool_ledger_follow(ledger, places, PLACES, NULL, 0).left, 1);
+	ck_assert_int_eq(ask_for_a_slot(&slot), POOL_NONE);
+}
+END_TEST
+
+START_TEST(weight_and_backup_are_those_of_the_address)
+{
+	struct named_address now[2] = { { address(1), 1000, false }, { address(2), 3, true } };
+
+	(void)pool_ledger_follow(ledger, places, PLACES, now, 2);
+	for (int i = 0; i < 3; i++)
+		ck_assert_uint_eq(host_of(log_on()), 1);
+	ck_assert_uint_eq(status_of(0).terms.weight, 1000);
+	ck_assert(status_of(1).terms.weight == 3 && status_of(1).terms.backup);
+	ck_assert(pool_ledger_set_state(ledger, "farm", SERVER_DRAIN, "test"));
+	ck_assert(pool_ledger_set_state(ledger, "farm/2", SERVER_UP, "test"));
+	ck_assert_uint_eq(host_of(log_on()), 2);
+	(void)follow(1, 2);
+	ck_assert(status_of(1).terms.weight == 1 && !status_of(1).terms.backup);
+}
+END_TEST
+
 START_TEST(failures_are_counted_until_an_answer)
 {
 	ck_assert_uint_eq(pool_ledger_follow_failed(ledger, places[0]), 1);
@@ -233,6 +290,9 @@ int main(void)
 	tcase_add_test(tests, a_reload_keeps_the_addresses_unless_the_name_is_another);
 	tcase_add_test(tests, orders_are_for_all_or_for_one);
 	tcase_add_test(tests, what_is_not_there_is_not_checked);
+	tcase_add_test(tests, before_the_first_answer_for_a_service_logons_wait);
+	tcase_add_test(tests, a_service_that_is_not_offered_has_no_server);
+	tcase_add_test(tests, weight_and_backup_are_those_of_the_address);
 	tcase_add_test(tests, failures_are_counted_until_an_answer);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
