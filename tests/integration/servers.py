@@ -195,10 +195,18 @@ class Vsftpd(RealServer):
         inside = 'mount --bind "$1" /etc/pam.d && shift && exec "$@"'
         namespace = ["unshare", "--mount", "sh", "-c", inside, "sh", str(services)]
         if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode != 0:
-            settings |= {"local_enable": "NO", "guest_enable": "NO"}
+            settings |= {"local_enable": "NO", "guest_enable": "NO", "run_as_launching_user": "YES"}
             self.user = "anonymous"
-            namespace = []
+            return self._as_guest(pwd.getpwnam(guest), settings, daemon)
         return self._configured(settings, [*namespace, daemon])
+
+    def _as_guest(self, guest, settings, daemon):
+        """Root's vsftpd wants an anonymous root folder that nobody may write to; anybody else's does not."""
+        become = ["setpriv", f"--reuid={guest.pw_uid}", f"--regid={guest.pw_gid}", "--clear-groups"]
+        command = self._configured(settings, [*become, daemon])
+        for path in (self.folder, self.root, self.folder / "vsftpd.conf"):
+            os.chown(path, guest.pw_uid, guest.pw_gid)
+        return command
 
     def _configured(self, settings, argv):
         file = self.folder / "vsftpd.conf"
