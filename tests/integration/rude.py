@@ -15,6 +15,7 @@ import itertools
 import re
 import select
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -55,7 +56,10 @@ class Wire:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, data):
-        self.sock.sendall(data)
+        try:
+            self.sock.sendall(data)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as why:
+            raise BrokenPipeError(str(why)) from why
 
     def more(self, timeout=None):
         """Read once; raises Closed at the end, TimeoutError when nothing comes."""
