@@ -23,23 +23,47 @@ static bool printable(const char *p, size_t n)
 	return true;
 }
 
+/* The request's argument with a blank before it, or nothing. */
+static void write_argument(const struct admin_request *request, char *out, size_t size)
+{
+	char id[SESSION_ID_TEXT_MAX];
+	int n = 0;
+
+	switch (admin_command_row(request->verb)->argument) {
+	case ADMIN_ARGUMENT_NONE:
+		break;
+	case ADMIN_ARGUMENT_NOW:
+		n = snprintf(out, size, "%s", request->now ? " --now" : "");
+		break;
+	case ADMIN_ARGUMENT_ID:
+		session_id_format(request->id, id);
+		n = snprintf(out, size, " %s", id);
+		break;
+	case ADMIN_ARGUMENT_SERVER:
+		n = snprintf(out, size, " %s/%s", request->pool, request->server);
+		break;
+	}
+	SP_ASSERT(n >= 0 && (size_t)n < size);
+}
+
 static void check_again(const struct admin_request *request)
 {
 	const struct admin_command_row *row = admin_command_row(request->verb);
-	char id[SESSION_ID_TEXT_MAX];
+	char argument[2 * NAME_MAX_LEN + 2] = "";
 	char line[ADMIN_LINE_MAX];
 	char error[ADMIN_ERROR_MAX];
 	struct admin_request again;
 	int n;
 
-	session_id_format(request->id, id);
-	n = snprintf(line, sizeof(line), "%s%s%s%s%s", row->words, request->id.v != 0 ? " " : "",
-	             request->id.v != 0 ? id : "", request->now ? " --now" : "",
+	write_argument(request, argument, sizeof(argument));
+	n = snprintf(line, sizeof(line), "%s%s%s", row->words, argument,
 	             request->json ? " json" : "");
 	SP_ASSERT(n > 0 && (size_t)n < sizeof(line));
 	SP_ASSERT(admin_request_parse(span_of(line), &again, error));
 	SP_ASSERT(again.verb == request->verb && again.json == request->json &&
-	          again.now == request->now && session_id_eq(again.id, request->id));
+	          again.now == request->now && session_id_eq(again.id, request->id) &&
+	          strcmp(again.pool, request->pool) == 0 &&
+	          strcmp(again.server, request->server) == 0);
 }
 
 /* The refusal as the client gets it: one line, then the end. */
@@ -70,6 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		SP_ASSERT(size <= ADMIN_LINE_MAX && printable(line.p, line.n));
 		SP_ASSERT(request.verb < ADMIN_VERB_COUNT);
 		SP_ASSERT((request.id.v != 0) == (request.verb == ADMIN_KICK));
+		SP_ASSERT((request.server[0] != '\0') ==
+		          (admin_command_row(request.verb)->argument == ADMIN_ARGUMENT_SERVER));
 		check_again(&request);
 	} else {
 		check_refusal(error);
