@@ -5,13 +5,10 @@
  */
 #include "sallyport/runtime.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "sallyport/admin.h"
 #include "sallyport/auditor.h"
@@ -21,9 +18,11 @@
 #include "sallyport/listener.h"
 #include "sallyport/reaper.h"
 #include "sallyport/port_registry.h"
+#include "sallyport/runtime_binds.h"
 #include "sallyport/runtime_doors.h"
 #include "sallyport/runtime_follow.h"
 #include "sallyport/runtime_memory.h"
+#include "sallyport/runtime_pools.h"
 #include "sallyport/runtime_ports.h"
 #include "sallyport/runtime_tickets.h"
 #include "sallyport/worker.h"
@@ -37,12 +36,6 @@
 #define FD_OWN		    128
 #define FD_PER_TEN_SESSIONS 21
 
-/* A pool's ledger outlives the snapshots of the configuration, by the pool's name. */
-struct named_ledger {
-	char name[NAME_MAX_LEN];
-	struct pool_ledger *ledger;
-};
-
 struct runtime {
 	struct event_base *base;
 	struct config *config;
@@ -55,9 +48,7 @@ struct runtime {
 	struct worker **workers;
 	size_t started; /* workers whose threads run */
 	const struct ledger **farewells;
-	struct named_ledger *ledgers;
-	size_t ledgers_n;
-	struct memo *memo; /* what pools remember; NULL while none does */
+	struct runtime_pools pools;
 	struct runtime_ports ports;
 	struct port_registry *registry;
 	struct runtime_doors doors;
@@ -79,108 +70,6 @@ struct runtime {
 static void set_error(char error[RUNTIME_ERROR_MAX], const char *what, const char *why)
 {
 	snprintf(error, RUNTIME_ERROR_MAX, "%s%s%s", what, why[0] != '\0' ? ": " : "", why);
-}
-
-/* --- pools ------------------------------------------------------------------------ */
-
-static struct pool_ledger *find_ledger(struct runtime *rt, const char *name)
-{
-	for (size_t i = 0; i < rt->ledgers_n; i++) {
-		if (strcmp(rt->ledgers[i].name, name) == 0)
-			return rt->ledgers[i].ledger;
-	}
-	return NULL;
-}
-
-static struct pool_ledger *add_ledger(struct runtime *rt, const struct pool_config *pool)
-{
-	struct named_ledger *grown = realloc(rt->ledgers, (rt->ledgers_n + 1) * sizeof(*grown));
-	struct pool_ledger *ledger;
-
-	if (grown == NULL)
-		return NULL;
-	rt->ledgers = grown;
-	ledger = pool_ledger_new(pool->balance);
-	if (ledger == NULL)
-		return NULL;
-	sp_copy(grown[rt->ledgers_n].name, NAME_MAX_LEN, pool->name);
-	grown[rt->ledgers_n++].ledger = ledger;
-	return ledger;
-}
-
-static void offer_waiters(struct runtime *rt, struct pool_ledger *ledger)
-{
-	struct session_id id;
-
-	while (pool_ledger_waiting(ledger) > 0 &&
-	       (id = pool_ledger_offer(ledger, sp_now_ms())).v != 0) {
-		struct message message = { .kind = MESSAGE_SLOT, .id = id };
-
-		if (!mailbox_post(rt->mailboxes[session_id_worker(id)], message))
-			return;
-	}
-}
-
-static struct health_terms health_terms(const struct pool_config *pool, const struct server_config *server)
-{
-	return (struct health_terms){
-		.checked = config_check_kind(pool, server) != CHECK_NONE,
-		.fall = pool->health.fall,
-		.rise = pool->health.rise,
-		.every_ms = pool->health.every_ms,
-		.slow_start_ms = pool->slow_start_ms,
-	};
-}
-
-/* One for all pools, made when the first one wants to remember something. */
-static bool attach_memo(struct runtime *rt, struct pool_config *pool)
-{
-	unsigned char seed[MEMO_SEED];
-
-	if (pool->sticky == STICKY_NONE && pool->refused_cache_ms == 0)
-		return true;
-	if (rt->memo == NULL && getrandom(seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
-		rt->memo = memo_new(seed);
-	explicit_bzero(seed, sizeof(seed));
-	pool->memo = rt->memo;
-	return pool->memo != NULL;
-}
-
-/* Gives each pool of `config` its ledger and states its servers there. */
-static bool attach_ledgers(struct runtime *rt, struct config *config)
-{
-	for (size_t i = 0; i < config->pools_n; i++) {
-		struct pool_config *pool = &config->pools[i];
-		struct pool_server_terms terms[POOL_SERVERS_MAX];
-
-		pool->ledger = find_ledger(rt, pool->name);
-		if (pool->ledger == NULL)
-			pool->ledger = add_ledger(rt, pool);
-		if (pool->ledger == NULL)
-			return false;
-		for (size_t j = 0; j < pool->servers_n; j++) {
-			const struct server_config *server = &pool->servers[j];
-
-			memset(&terms[j], 0, sizeof(terms[j]));
-			sp_copy(terms[j].name, sizeof(terms[j].name), server->name);
-			terms[j].weight = server->weight;
-			terms[j].max_sessions = server->max_sessions;
-			terms[j].backup = server->backup;
-			terms[j].state = server->state;
-			terms[j].warm = server->warm;
-			terms[j].warm_age_ms = server->warm_age_ms;
-			terms[j].health = health_terms(pool, server);
-			terms[j].follows = server->resolve != RESOLVE_FIRST;
-			terms[j].service = server->resolve == RESOLVE_SERVICE;
-			terms[j].leads = server->nth == 0;
-			terms[j].identity = server_identity(server);
-		}
-		if (!attach_memo(rt, pool))
-			return false;
-		if (!pool_ledger_configure(pool->ledger, pool->balance, terms, pool->servers_n, pool->places))
-			return false;
-	}
-	return true;
 }
 
 /* Certificates that have been renewed come into force by themselves, once whoever writes them is done. */
@@ -209,94 +98,7 @@ static void on_waiters(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	runtime_doors_tend(&rt->doors, rt->config);
 	runtime_memory_turn(&rt->memory, rt->counters, rt->workers_n);
-	for (size_t i = 0; i < rt->ledgers_n; i++)
-		offer_waiters(rt, rt->ledgers[i].ledger);
-}
-
-/* --- sockets ------------------------------------------------------------------------ */
-
-static size_t count_binds(const struct config *config)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < config->listeners_n; i++)
-		n += config->listeners[i].binds_n;
-	return n;
-}
-
-static bool config_binds(const struct config *config, const struct netaddr *address)
-{
-	for (size_t i = 0; i < config->listeners_n; i++) {
-		for (size_t j = 0; j < config->listeners[i].binds_n; j++) {
-			if (memcmp(&config->listeners[i].binds[j], address, sizeof(*address)) == 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-static void close_all(const int fds[], size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (fds[i] >= 0)
-			listener_close(fds[i]);
-	}
-}
-
-static void cannot_listen(const struct listener_config *listener, const struct netaddr *address, int why,
-			  char error[RUNTIME_ERROR_MAX])
-{
-	char text[NETADDR_TEXT_MAX];
-
-	snprintf(error, RUNTIME_ERROR_MAX, "listener %s: cannot listen on %s: %s", listener->name,
-		 netaddr_format(address, text), strerror(-why));
-}
-
-/* One socket for each bind, -1 where `old` has the address already. */
-static bool open_binds(const struct config *config, const struct config *old, int fds[],
-		       char error[RUNTIME_ERROR_MAX])
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < config->listeners_n; i++) {
-		const struct listener_config *listener = &config->listeners[i];
-
-		for (size_t j = 0; j < listener->binds_n; j++, at++) {
-			int fd = -1;
-
-			fds[at] = -1;
-			if (old != NULL && config_binds(old, &listener->binds[j]))
-				continue;
-			fd = listener_open(&listener->binds[j]);
-			if (fd < 0) {
-				cannot_listen(listener, &listener->binds[j], fd, error);
-				close_all(fds, at);
-				return false;
-			}
-			fds[at] = fd;
-		}
-	}
-	return true;
-}
-
-/* Finds out whether all addresses are free before any is opened for sharing. */
-static bool probe_binds(const struct config *config, const struct config *old, char error[RUNTIME_ERROR_MAX])
-{
-	for (size_t i = 0; i < config->listeners_n; i++) {
-		const struct listener_config *listener = &config->listeners[i];
-
-		for (size_t j = 0; j < listener->binds_n; j++) {
-			int result = old != NULL && config_binds(old, &listener->binds[j])
-					     ? 0
-					     : listener_probe(&listener->binds[j]);
-
-			if (result == 0)
-				continue;
-			cannot_listen(listener, &listener->binds[j], result, error);
-			return false;
-		}
-	}
-	return true;
+	runtime_pools_offer(&rt->pools, rt->mailboxes);
 }
 
 /* --- start ------------------------------------------------------------------------------ */
@@ -351,29 +153,29 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 	}
 	rt->doors.mailboxes = rt->mailboxes;
 	rt->doors.workers = rt->workers_n;
-	return attach_ledgers(rt, rt->config) && runtime_ports_attach(&rt->ports, rt->config) &&
+	return runtime_pools_attach(&rt->pools, rt->config) && runtime_ports_attach(&rt->ports, rt->config) &&
 	       runtime_tickets_attach(&rt->tickets, rt->config) && runtime_tickets_take(&rt->tickets, rt->config);
 }
 
 static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 {
 	const struct worker_shared shared = { rt->table, rt->queue, rt->mailboxes, rt->workers_n, rt->registry };
-	size_t n = count_binds(rt->config);
+	size_t n = runtime_binds_count(rt->config);
 	int *fds = calloc(n, sizeof(int));
 
-	if (fds == NULL || !probe_binds(rt->config, NULL, error) ||
+	if (fds == NULL || !runtime_binds_probe(rt->config, NULL, error) ||
 	    !runtime_doors_open(&rt->doors, NULL, rt->config, error)) {
 		free(fds);
 		return false;
 	}
 	for (size_t i = 0; i < rt->workers_n; i++) {
-		if (!open_binds(rt->config, NULL, fds, error)) {
+		if (!runtime_binds_open(rt->config, NULL, fds, error)) {
 			free(fds);
 			return false;
 		}
 		rt->workers[i] = worker_new((uint32_t)i, &shared, rt->counters[i], rt->config, fds, n);
 		if (rt->workers[i] == NULL) {
-			close_all(fds, n);
+			runtime_binds_close(fds, n);
 			free(fds);
 			set_error(error, "cannot make a worker: out of memory or descriptors", "");
 			return false;
@@ -463,7 +265,7 @@ static void emit_listening(struct runtime *rt, const struct config *config, cons
 		for (size_t j = 0; j < listener->binds_n; j++) {
 			struct sp_event event;
 
-			if (old != NULL && config_binds(old, &listener->binds[j]))
+			if (old != NULL && runtime_binds_has(old, &listener->binds[j]))
 				continue;
 			event_init(&event, EVENT_LISTENING);
 			sp_copy(event.listener, sizeof(event.listener), listener->name);
@@ -538,7 +340,7 @@ static void keep_fixed(struct runtime *rt, struct config *new)
 static struct worker_update *make_update(const struct runtime *rt, struct config *new,
 					 char error[RUNTIME_ERROR_MAX])
 {
-	size_t n = count_binds(new);
+	size_t n = runtime_binds_count(new);
 	struct worker_update *update = malloc(sizeof(*update) + n * sizeof(int));
 
 	if (update == NULL) {
@@ -546,7 +348,7 @@ static struct worker_update *make_update(const struct runtime *rt, struct config
 		return NULL;
 	}
 	update->n = n;
-	if (!open_binds(new, rt->config, update->fds, error)) {
+	if (!runtime_binds_open(new, rt->config, update->fds, error)) {
 		free(update);
 		return NULL;
 	}
@@ -558,7 +360,7 @@ static void drop_update(struct worker_update *update)
 {
 	if (update == NULL)
 		return;
-	close_all(update->fds, update->n);
+	runtime_binds_close(update->fds, update->n);
 	config_unref(&update->config);
 	free(update);
 }
@@ -613,7 +415,7 @@ void runtime_reload(struct runtime *rt)
 	limit_sessions(rt, new);
 	keep_fixed(rt, new);
 	set_error(error, "out of memory", "");
-	if (!probe_binds(new, rt->config, error) || !attach_ledgers(rt, new) ||
+	if (!runtime_binds_probe(new, rt->config, error) || !runtime_pools_attach(&rt->pools, new) ||
 	    !runtime_ports_attach(&rt->ports, new) || !runtime_tickets_attach(&rt->tickets, new) ||
 	    !runtime_doors_open(&rt->doors, rt->config, new, error) ||
 	    !send_updates(rt, new, error)) {
@@ -631,8 +433,7 @@ void runtime_reload(struct runtime *rt)
 	rt->tls_seen = stamp;
 	if (!runtime_tickets_take(&rt->tickets, new))
 		log_write(rt->queue, LEVEL_ERROR, "no random numbers: the keys of TLS session tickets stay");
-	for (size_t i = 0; i < rt->ledgers_n; i++)
-		offer_waiters(rt, rt->ledgers[i].ledger);
+	runtime_pools_offer(&rt->pools, rt->mailboxes);
 	emit_text(rt, EVENT_CONFIG_LOADED, new->file);
 }
 
@@ -730,10 +531,7 @@ void runtime_free(struct runtime **runtime)
 		session_table_free(&rt->table);
 	if (hub_ended && rt->queue != NULL)
 		event_queue_free(&rt->queue);
-	for (size_t i = 0; i < rt->ledgers_n; i++)
-		pool_ledger_free(&rt->ledgers[i].ledger);
-	free(rt->ledgers);
-	memo_free(&rt->memo);
+	runtime_pools_fini(&rt->pools);
 	runtime_ports_fini(&rt->ports);
 	runtime_doors_fini(&rt->doors);
 	port_registry_free(&rt->registry);

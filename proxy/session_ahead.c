@@ -41,7 +41,7 @@ void logon_early(struct session *s)
 	    s->loop->ahead >= AHEAD_MAX || may_be_rerouted(s) || !logon_begin(s))
 		return;
 	s->early = true;
-	logon_choose_server(s);
+	reach_choose_server(s);
 	if (!s->slot.held) {
 		s->early = false; /* nothing free: USER will wait or find another one */
 		return;

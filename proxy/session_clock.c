@@ -149,11 +149,11 @@ static void on_clock(struct session *s, enum clock_id clock)
 	emit_timeout(s, clock);
 	switch (clock) {
 	case CLOCK_CONNECT:
-		logon_on_connect_clock(s);
+		reach_on_connect_clock(s);
 		return;
 	case CLOCK_REPLY:
 		if (s->phase != PHASE_READY) {
-			logon_server_failed(s, "reply_timeout");
+			reach_failed(s, "reply_timeout");
 			return;
 		}
 		break;
@@ -205,7 +205,7 @@ static void on_wait_over(struct session *s, enum wait wait, enum clock_id clock)
 		session_say_goodbye(s);
 		return;
 	case WAIT_AHEAD:
-		logon_give_up_server(s);
+		reach_give_up(s);
 		return;
 	case WAIT_CLEAR:
 		session_clear_notify(s);

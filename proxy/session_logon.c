@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: ISC
 /*
- * Logon: from USER to 230. The route gives pool and policy; the pool's ledger
- * gives a server; the server is dialled and told what the client has said so
- * far. A server that fails on the way is replaced by the next one and the
- * client sees nothing of it.
+ * Logon: what the client says from USER on, and what the server answers to it,
+ * until 230. The route gives pool and policy; which server it is, and that it
+ * can be told USER, is of session_reach.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,28 +12,8 @@
 #include "sallyport/logon_answer.h"
 #include "session_private.h"
 
-static void server_greeted(struct session *s);
 static void give_answer(struct session *s);
 static void on_logon_answer(struct session *s, const struct reply *reply);
-
-static void cancel_attempt(struct session *s)
-{
-	struct logon *logon = s->logon;
-
-	if (logon == NULL)
-		return;
-	if (logon->lookup != NULL) {
-		resolver_forget(&logon->lookup);
-		ledger_sub(&s->live->ledger, LEDGER_LOOKUP);
-	}
-	connect_cancel(&logon->dial);
-	if (s->stage == LOGON_QUEUED) {
-		pool_ledger_leave(s->pool->ledger, s->id);
-		session_offer_slot(s->loop, pool_ledger_offer(s->pool->ledger, s->loop->now_ms));
-	}
-	s->facts.connecting_ms = 0;
-	s->facts.queued_ms = 0;
-}
 
 void logon_free(struct session *s)
 {
@@ -42,7 +21,7 @@ void logon_free(struct session *s)
 
 	if (logon == NULL)
 		return;
-	cancel_attempt(s);
+	reach_cancel(s);
 	identity_wipe(logon);
 	free(logon->held);
 	waiting_forget_answer(logon);
@@ -72,8 +51,7 @@ bool logon_begin(struct session *s)
 	return true;
 }
 
-/* The client waits for the end of this step; its further commands are queued. */
-static void enter(struct session *s, enum logon_stage stage)
+void logon_enter(struct session *s, enum logon_stage stage)
 {
 	s->stage = stage;
 	if (!s->early)
@@ -87,7 +65,7 @@ static void leave(struct session *s, enum logon_stage stage)
 	session_answered(s);
 }
 
-static void emit_logon(struct session *s, enum event_kind kind, int code, const char *text)
+void logon_emit(struct session *s, enum event_kind kind, int code, const char *text)
 {
 	struct sp_event event;
 
@@ -97,324 +75,24 @@ static void emit_logon(struct session *s, enum event_kind kind, int code, const 
 	event_emit(s->loop->events, &event);
 }
 
-/* --- the server ----------------------------------------------------------------- */
-
-static void send_line(struct session *s, enum logon_stage stage, enum verb verb, const char *line)
+void logon_send_line(struct session *s, enum logon_stage stage, enum verb verb, const char *line)
 {
-	enter(s, stage);
+	logon_enter(s, stage);
 	session_to_server(s, s->early ? PURPOSE_NONE : PURPOSE_LOGON, verb, span_of(line));
-}
-
-/* --- TLS with the server --------------------------------------------------------- */
-
-static bool wants_tls(const struct session *s)
-{
-	switch (s->server_config->tls.mode) {
-	case SERVER_TLS_NONE:
-		return false;
-	case SERVER_TLS_CLIENT:
-		return stream_is_tls(&s->client.stream);
-	case SERVER_TLS_EXPLICIT:
-	case SERVER_TLS_IMPLICIT:
-	case SERVER_TLS_AUTO:
-		break;
-	}
-	return true;
-}
-
-static void on_server_secured(void *owner, int result)
-{
-	struct session *s = owner;
-
-	s->loop->now_ms = sp_now_ms();
-	s->server_securing = false;
-	counter_add(s->loop->counters, result == 0 ? COUNT_TLS_HANDSHAKES : COUNT_TLS_FAILURES, 1);
-	session_tls_done(s, "server", result == 0 ? &s->server.stream : NULL, LEVEL_INFO);
-	if (result != 0) {
-		logon_server_failed(s, tls_error());
-	} else if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT) {
-		enter(s, LOGON_GREETING);
-	} else {
-		s->facts.connecting_ms = 0;
-		send_line(s, LOGON_PBSZ, VERB_PBSZ, "PBSZ 0");
-	}
-	session_settle(s);
-}
-
-const char *logon_server_name(const struct session *s)
-{
-	const struct server_config *server = s->server_config;
-
-	return server->tls.name != NULL ? server->tls.name : server->host;
-}
-
-void logon_secure_server(struct session *s)
-{
-	s->server_tls_begin = false;
-	s->server_securing = true;
-	s->facts.connecting_ms = s->loop->now_ms;
-	enter(s, LOGON_TLS);
-	if (tls_connect(&s->server.stream, s->server_config->tls.context, logon_server_name(s), NULL,
-			on_server_secured, s) != 0) {
-		s->server_securing = false;
-		s->no_memory = true;
-	}
-}
-
-/* A server that speaks first has spoken: that is how we know that it is connected. */
-static void await_greeting(struct session *s)
-{
-	enter(s, LOGON_GREETING);
-	if (s->server_config->proxy_protocol == SERVER_PROXY_NONE)
-		session_read_server(s);
-}
-
-static void on_dialled(void *owner, int fd, const struct netaddr *address, int error)
-{
-	struct session *s = owner;
-
-	s->loop->now_ms = sp_now_ms();
-	if (fd < 0) {
-		s->info.server = *address;
-		logon_server_failed(s, strerror(error));
-	} else {
-		counter_add(s->loop->counters, COUNT_SERVER_CONNECTS, 1);
-		session_set_server(s, fd, address);
-		if (s->server_config->proxy_protocol != SERVER_PROXY_NONE &&
-		    !session_send_header(s, &s->server.stream))
-			logon_server_failed(s, "the PROXY header could not be sent");
-		else if (s->server_config->tls.mode == SERVER_TLS_IMPLICIT)
-			logon_secure_server(s);
-		else
-			await_greeting(s);
-	}
-	session_settle(s);
-}
-
-static void dial(struct session *s, const struct netaddr addresses[], size_t n)
-{
-	const struct server_config *server = s->server_config;
-	const struct data_source source = session_source(s);
-	struct connect_options options = {
-		.source = source.address,
-		.transparent = source.transparent,
-		.nodelay = true,
-		.keepalive = true,
-		/* Unless it is we who begin: with a handshake, or with a PROXY header. */
-		.speaks_first = server->tls.mode != SERVER_TLS_IMPLICIT &&
-				server->proxy_protocol == SERVER_PROXY_NONE,
-	};
-
-	enter(s, LOGON_DIAL);
-	connect_start(&s->logon->dial, s->loop->base, addresses, n, &options, &s->live->ledger,
-		      LEDGER_CONTROL_FD, s->id, on_dialled, s);
-}
-
-static void on_looked_up(void *owner, const struct netaddr addresses[], size_t n, const char *error)
-{
-	struct session *s = owner;
-	struct netaddr usable[RESOLVER_ADDRESSES_MAX];
-
-	s->loop->now_ms = sp_now_ms();
-	s->logon->lookup = NULL;
-	ledger_sub(&s->live->ledger, LEDGER_LOOKUP);
-	memcpy(usable, addresses, n * sizeof(usable[0]));
-	n = addresses_prefer(s->server_config->address_family, usable, n);
-	if (n == 0)
-		logon_server_failed(s, error != NULL ? error : "name has no address that may be used");
-	else
-		dial(s, usable, n);
-	session_settle(s);
-}
-
-static void reach_server(struct session *s)
-{
-	const struct server_config *server = s->server_config;
-
-	s->facts.connecting_ms = s->loop->now_ms;
-	s->logon->started_ms = s->loop->now_ms;
-	s->last_server = server;
-	if (session_take_warm(s)) {
-		server_greeted(s);
-		return;
-	}
-	if (s->slot.address.family != AF_UNSPEC || server->address.family != AF_UNSPEC) {
-		dial(s, s->slot.address.family != AF_UNSPEC ? &s->slot.address : &server->address, 1);
-		return;
-	}
-	s->logon->lookup = resolver_lookup(s->loop->resolver, server->host, server->port, on_looked_up, s);
-	if (s->logon->lookup == NULL) {
-		s->no_memory = true;
-		return;
-	}
-	ledger_add(&s->live->ledger, LEDGER_LOOKUP);
-	enter(s, LOGON_LOOKUP);
-}
-
-static void no_server(struct session *s)
-{
-	counter_add(s->loop->counters, COUNT_NO_SERVER, 1);
-	emit_logon(s, EVENT_LOGON_FAILED, 421, "no server is left");
-	session_end(s, s->logon->otherwise);
-}
-
-/* Those that have failed, and all others where the route leads to one of them. */
-static uint64_t not_to_try(const struct session *s)
-{
-	uint64_t others = s->only_server == ROUTE_ANY_SERVER ? 0 : ~pool_server_group(s->pool, s->only_server);
-
-	return s->logon->tried | others;
-}
-
-/* First of the server that this user or client was at, then of any. */
-static enum pool_answer acquire(struct session *s, struct pool_ask *ask)
-{
-	int before = s->only_server == ROUTE_ANY_SERVER ? memory_server(s) : -1;
-	uint64_t tried = ask->tried;
-
-	if (before >= 0 && (tried >> before & 1) == 0) {
-		ask->tried = ~(UINT64_C(1) << before);
-		if (pool_ledger_acquire(s->pool->ledger, ask, &s->slot) == POOL_GRANTED)
-			return POOL_GRANTED;
-		ask->tried = tried;
-	}
-	return pool_ledger_acquire(s->pool->ledger, ask, &s->slot);
-}
-
-void logon_choose_server(struct session *s)
-{
-	struct pool_ask ask = {
-		.id = s->id,
-		.places = s->pool->places,
-		.places_n = s->pool->servers_n,
-		.now_ms = s->loop->now_ms,
-		.tried = not_to_try(s),
-		.hash_user = balance_hash(span_of(s->info.user)),
-		.hash_source = balance_hash_source(&s->info.client),
-		.random = loop_random_fast(s->loop),
-	};
-
-	switch (acquire(s, &ask)) {
-	case POOL_GRANTED:
-		s->facts.queued_ms = 0;
-		ledger_add(&s->live->ledger, LEDGER_SLOT);
-		SP_ASSERT(s->slot.server < s->pool->servers_n);
-		s->server_config = &s->pool->servers[s->slot.server];
-		reach_server(s);
-		return;
-	case POOL_FULL:
-		if (s->stage == LOGON_QUEUED || s->early)
-			return;
-		if (s->pool->queue_timeout_ms == 0) {
-			session_end(s, END_QUEUE_TIMEOUT);
-			return;
-		}
-		if (!pool_ledger_wait_before(s->pool->ledger, s->id, s->policy->queue_priority)) {
-			s->no_memory = true;
-			return;
-		}
-		s->facts.queued_ms = s->loop->now_ms;
-		s->logon->waited_ms = s->loop->now_ms;
-		enter(s, LOGON_QUEUED);
-		return;
-	case POOL_NONE:
-		if (s->early)
-			return;
-		break;
-	}
-	no_server(s);
-}
-
-void logon_on_connect_clock(struct session *s)
-{
-	if (s->stage == LOGON_DIAL && connect_next(&s->logon->dial)) {
-		s->facts.connecting_ms = s->loop->now_ms;
-		return;
-	}
-	logon_server_failed(s, "connect_timeout");
-}
-
-void logon_on_slot(struct session *s)
-{
-	logon_choose_server(s);
-}
-
-/* The attempt at this server is over; `otherwise`: the reason to end when there is no other one. */
-static void try_next(struct session *s, enum end_reason otherwise)
-{
-	struct logon *logon = s->logon;
-
-	cancel_attempt(s);
-	session_drop_server(s, s->server_eof);
-	s->facts.command_sent_ms = 0;
-	s->facts.slow_command_ms = 0;
-	if (s->early) {
-		s->early = false;
-		s->stage = LOGON_NONE;
-		return;
-	}
-	logon->tries++;
-	logon->otherwise = otherwise;
-	if (s->pool->tries != 0 && logon->tries >= s->pool->tries) {
-		no_server(s);
-		return;
-	}
-	counter_add(s->loop->counters, COUNT_LOGON_RETRIES, 1);
-	s->stage = LOGON_NONE;
-	logon_choose_server(s);
-}
-
-void logon_server_failed(struct session *s, const char *why)
-{
-	struct logon *logon = s->logon;
-	bool under_way = (s->purpose == PURPOSE_LOGON && s->stage != LOGON_REFUSED) || s->early;
-
-	if (logon != NULL && under_way && session_warm_failed(s)) {
-		reach_server(s);
-		return;
-	}
-	if (logon == NULL || !under_way) {
-		/* Between a refused logon and the next, or before PASS: nobody needs to know. */
-		session_drop_server(s, s->server_eof);
-		return;
-	}
-	counter_add(s->loop->counters, COUNT_SERVER_FAILURES, 1);
-	emit_logon(s, EVENT_LOGON_RETRY, 0, why);
-	if (s->slot.held) {
-		struct sp_event event;
-
-		logon->tried |= UINT64_C(1) << s->slot.server;
-		if (pool_ledger_failed(s->pool->ledger, &s->slot, s->loop->now_ms, why)) {
-			session_log_event(s, &event, EVENT_SERVER_DOWN);
-			sp_copy(event.text, sizeof(event.text), why);
-			event_emit(s->loop->events, &event);
-		}
-	}
-	try_next(s, END_NO_SERVER);
 }
 
 /* --- what the client says -------------------------------------------------------- */
 
-/* Gives up what was begun for another pool. */
-void logon_give_up_server(struct session *s)
-{
-	cancel_attempt(s);
-	session_drop_server(s, s->server_eof);
-	s->facts.command_sent_ms = 0;
-	s->early = false;
-	s->stage = LOGON_NONE;
-}
-
 static void refuse_user(struct session *s, const char *why)
 {
 	counter_add(s->loop->counters, COUNT_LOGONS_REFUSED, 1);
-	emit_logon(s, EVENT_LOGON_FAILED, 530, why);
+	logon_emit(s, EVENT_LOGON_FAILED, 530, why);
 	if (!identity_is_guarded(s)) {
 		session_say(s, 530, "Not logged on.");
 		command_error(s);
 		return;
 	}
-	logon_give_up_server(s);
+	reach_give_up(s);
 	if (!logon_begin(s))
 		return;
 	s->logon->unknown = true;
@@ -495,7 +173,7 @@ void logon_user(struct session *s, struct span line, struct span name)
 		return;
 	}
 	if (!is_for(s, &choice) || is_stale(s))
-		logon_give_up_server(s);
+		reach_give_up(s);
 	take_route(s, &choice);
 	logon_not_ahead(s);
 	if (!logon_begin(s) || !identity_take_user(s, &s->config->routes[rule], line, name)) {
@@ -516,11 +194,11 @@ void logon_user(struct session *s, struct span line, struct span name)
 	}
 	if (stream_is_open(&s->server.stream)) {
 		s->warm = true; /* it has waited for this, perhaps too long */
-		send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
+		logon_send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
 		return;
 	}
 	s->stage = LOGON_NONE;
-	logon_choose_server(s);
+	reach_choose_server(s);
 }
 
 void logon_pass(struct session *s, struct span line)
@@ -545,20 +223,20 @@ void logon_pass(struct session *s, struct span line)
 	}
 	if (memory_knows_refusal(s)) {
 		counter_add(s->loop->counters, COUNT_LOGONS_REFUSED, 1);
-		emit_logon(s, EVENT_LOGON_FAILED, 530, "a server has refused this password before");
+		logon_emit(s, EVENT_LOGON_FAILED, 530, "a server has refused this password before");
 		identity_refuse(s);
 		return;
 	}
 	if (stream_is_open(&s->server.stream)) {
 		/* Where the client was asked by us, the server has not heard of USER. */
 		if (identity_is_guarded(s))
-			send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
+			logon_send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
 		else
-			send_line(s, LOGON_PASS, VERB_PASS, s->logon->pass_line);
+			logon_send_line(s, LOGON_PASS, VERB_PASS, s->logon->pass_line);
 		return;
 	}
 	s->stage = LOGON_NONE;
-	logon_choose_server(s);
+	reach_choose_server(s);
 }
 
 void logon_acct(struct session *s, struct span line)
@@ -573,11 +251,11 @@ void logon_acct(struct session *s, struct span line)
 		return;
 	}
 	if (stream_is_open(&s->server.stream)) {
-		send_line(s, LOGON_ACCT, VERB_ACCT, s->logon->acct_line);
+		logon_send_line(s, LOGON_ACCT, VERB_ACCT, s->logon->acct_line);
 		return;
 	}
 	s->stage = LOGON_NONE;
-	logon_choose_server(s);
+	reach_choose_server(s);
 }
 
 /* --- what the server answers ------------------------------------------------------- */
@@ -602,12 +280,12 @@ static void emit_logged_on(struct session *s)
 	describe_leg(text, sizeof(text), "server", &s->server.stream);
 	if (s->logon->by_certificate)
 		sp_copy(text + strlen(text), sizeof(text) - strlen(text), " by=certificate");
-	emit_logon(s, EVENT_LOGON, 230, text);
+	logon_emit(s, EVENT_LOGON, 230, text);
 }
 
 static void server_is_back(struct session *s)
 {
-	emit_logon(s, EVENT_SERVER_UP, 0, "a logon succeeded");
+	logon_emit(s, EVENT_SERVER_UP, 0, "a logon succeeded");
 	feature_memory_want(pool_ledger_features(s->pool->ledger), s->slot.place);
 }
 
@@ -651,7 +329,7 @@ static void on_accepted(struct session *s, const struct reply *reply)
 	}
 	memcpy(s->logon->held, reply->raw.p, reply->raw.n);
 	s->logon->held_n = reply->raw.n;
-	send_line(s, LOGON_UTF8, VERB_OPTS, "OPTS UTF8 ON");
+	logon_send_line(s, LOGON_UTF8, VERB_OPTS, "OPTS UTF8 ON");
 }
 
 static void on_refused(struct session *s, const struct reply *reply)
@@ -659,7 +337,7 @@ static void on_refused(struct session *s, const struct reply *reply)
 	bool hidden = identity_is_guarded(s) && s->stage != LOGON_ACCT;
 
 	counter_add(s->loop->counters, COUNT_LOGONS_FAILED, 1);
-	emit_logon(s, EVENT_LOGON_FAILED, reply->code, "the server refused");
+	logon_emit(s, EVENT_LOGON_FAILED, reply->code, "the server refused");
 	if (reply->code == 530 && s->stage == LOGON_PASS)
 		memory_note_refusal(s);
 	if (hidden) {
@@ -676,16 +354,6 @@ static void on_refused(struct session *s, const struct reply *reply)
 	command_error(s);
 }
 
-/* It works, and has no room: it has not failed, but this logon goes to the next one. */
-static void on_busy(struct session *s, int code)
-{
-	s->warm = false; /* the connection was good */
-	counter_add(s->loop->counters, COUNT_SERVERS_BUSY, 1);
-	emit_logon(s, EVENT_LOGON_RETRY, code, "server has too many users");
-	s->logon->tried |= UINT64_C(1) << s->slot.server;
-	try_next(s, END_QUEUE_TIMEOUT);
-}
-
 static void on_negative(struct session *s, const struct reply *reply)
 {
 	switch (logon_answer_of(reply->code, reply->raw)) {
@@ -693,18 +361,18 @@ static void on_negative(struct session *s, const struct reply *reply)
 		on_refused(s, reply);
 		return;
 	case LOGON_ANSWER_BUSY:
-		on_busy(s, reply->code);
+		reach_busy(s, reply->code);
 		return;
 	case LOGON_ANSWER_FAILED:
 		break;
 	}
-	logon_server_failed(s, "server said 421 at logon");
+	reach_failed(s, "server said 421 at logon");
 }
 
 static void on_wants_password(struct session *s, const struct reply *reply)
 {
 	if (s->logon->pass_line != NULL) {
-		send_line(s, LOGON_PASS, VERB_PASS, s->logon->pass_line);
+		logon_send_line(s, LOGON_PASS, VERB_PASS, s->logon->pass_line);
 		return;
 	}
 	session_to_client(s, reply->raw);
@@ -715,80 +383,11 @@ static void on_wants_password(struct session *s, const struct reply *reply)
 static void on_wants_account(struct session *s, const struct reply *reply)
 {
 	if (identity_know_account(s)) {
-		send_line(s, LOGON_ACCT, VERB_ACCT, s->logon->acct_line);
+		logon_send_line(s, LOGON_ACCT, VERB_ACCT, s->logon->acct_line);
 		return;
 	}
 	session_to_client(s, reply->raw);
 	leave(s, LOGON_ACCOUNT);
-}
-
-/* The server is connected, and protected if it is to be. */
-static void ready_for_user(struct session *s)
-{
-	if (s->early) {
-		s->early = false;
-		s->stage = LOGON_NONE; /* and waits for USER */
-		return;
-	}
-	send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
-}
-
-static void server_greeted(struct session *s)
-{
-	s->facts.connecting_ms = 0;
-	if (!wants_tls(s))
-		ready_for_user(s);
-	else if (stream_is_tls(&s->server.stream))
-		send_line(s, LOGON_PBSZ, VERB_PBSZ, "PBSZ 0");
-	else
-		send_line(s, LOGON_AUTH, VERB_AUTH, "AUTH TLS");
-}
-
-static void on_greeting(struct session *s, const struct reply *reply)
-{
-	if (reply->code == 120) {
-		s->facts.connecting_ms = s->loop->now_ms;
-		return;
-	}
-	if (reply_is_negative(reply->code) && logon_answer_of(reply->code, reply->raw) == LOGON_ANSWER_BUSY) {
-		on_busy(s, reply->code);
-		return;
-	}
-	if (reply->code != 220) {
-		logon_server_failed(s, reply->code == 421 ? "server said 421 instead of greeting"
-							  : "server did not greet with 220");
-		return;
-	}
-	server_greeted(s);
-}
-
-static void on_auth_answer(struct session *s, const struct reply *reply)
-{
-	const struct server_tls_config *tls = &s->server_config->tls;
-
-	if (reply->code == 234) {
-		s->server_tls_begin = true;
-		return;
-	}
-	/* Never in clear without being told to: no silent downgrade. */
-	if (tls->mode != SERVER_TLS_AUTO || !tls->allow_plain || reply->code < 500) {
-		logon_server_failed(s, "server refuses AUTH TLS");
-		return;
-	}
-	counter_add(s->loop->counters, COUNT_TLS_DOWNGRADES, 1);
-	log_write(s->loop->events, LEVEL_WARNING, "server %s has no TLS and is used in clear (allow_plain)",
-		  s->server_config->name);
-	ready_for_user(s);
-}
-
-static void on_prot_answer(struct session *s, const struct reply *reply)
-{
-	if (!reply_is_positive(reply->code)) {
-		logon_server_failed(s, "server refuses PROT P");
-		return;
-	}
-	s->server_prot = true;
-	ready_for_user(s);
 }
 
 /* An answer that is the client's, not one for which the next server is tried. */
@@ -829,7 +428,7 @@ static void on_logon_answer(struct session *s, const struct reply *reply)
 	else if (reply_is_negative(reply->code))
 		on_negative(s, reply);
 	else
-		logon_server_failed(s, "server's answer at logon makes no sense");
+		reach_failed(s, "server's answer at logon makes no sense");
 }
 
 void logon_on_reply(struct session *s, const struct reply *reply)
@@ -840,17 +439,17 @@ void logon_on_reply(struct session *s, const struct reply *reply)
 		s->warm = false;
 	switch (s->stage) {
 	case LOGON_GREETING:
-		on_greeting(s, reply);
+		reach_on_greeting(s, reply);
 		return;
 	case LOGON_AUTH:
-		on_auth_answer(s, reply);
+		reach_on_auth_answer(s, reply);
 		return;
 	case LOGON_PBSZ:
 		/* Whatever it says of the buffer's size: PROT decides. */
-		send_line(s, LOGON_PROT, VERB_PROT, "PROT P");
+		logon_send_line(s, LOGON_PROT, VERB_PROT, "PROT P");
 		return;
 	case LOGON_PROT:
-		on_prot_answer(s, reply);
+		reach_on_prot_answer(s, reply);
 		return;
 	case LOGON_USER:
 	case LOGON_PASS:

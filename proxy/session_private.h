@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: ISC
 /*
  * What the files of the session share: session.c (life and end),
- * session_proxy.c (whose addresses), session_queue.c (command lines),
- * session_command.c (what a command does), session_ahead.c (a server before
- * USER), session_logon.c (USER to 230), session_identity.c (as whom),
+ * session_server.c (the server's side), session_proxy.c (whose addresses),
+ * session_queue.c (command lines), session_command.c (what a command does),
+ * session_ahead.c (a server before USER), session_reach.c (a server that
+ * greets), session_logon.c (USER to 230), session_identity.c (as whom),
  * session_certificate.c (the certificate that stands for a password),
- * session_tls.c and session_ccc.c (into TLS and out of it),
- * session_feat.c (what may be promised),
- * session_transfer.c (PASV to 226).
+ * session_tls.c and session_ccc.c (into TLS and out of it), session_feat.c
+ * (what may be promised), session_transfer.c (PASV to 226).
  *
  * Rule of the house: whoever calls a function that may end the session does
  * nothing with it afterwards but look at session_is_over().
@@ -224,8 +224,6 @@ void session_reply(struct session *s, int code, const char *format, ...) SP_PRIN
 void session_say(struct session *s, int code, const char *text);
 /* Queues bytes as they are. */
 void session_to_client(struct session *s, struct span bytes);
-/* Queues one command line (CRLF is added) for the server and notes what its reply is for. */
-void session_to_server(struct session *s, enum purpose purpose, enum verb verb, struct span line);
 /* The outstanding command is answered. */
 void session_answered(struct session *s);
 void session_activity(struct session *s);
@@ -239,6 +237,21 @@ void session_begin(struct session *s);
 void session_greet(struct session *s);
 /* The 221, instead of a server that does not say it; ends the session. */
 void session_say_goodbye(struct session *s);
+
+/* session_server.c */
+
+/* The server is connected at `fd`, which is the session's from now on. */
+void session_set_server(struct session *s, int fd, const struct netaddr *address);
+/* Queues one command line (CRLF is added) for the server and notes what its reply is for. */
+void session_to_server(struct session *s, enum purpose purpose, enum verb verb, struct span line);
+/* The server has said something, or may have. May end the session. */
+void session_read_server(struct session *s);
+/* Tells a session (of whatever worker; none: nothing happens) that it may have the slot it waits for. */
+void session_offer_slot(struct loop *loop, struct session_id id);
+/* Says goodbye to the server (unless it is gone) and gives the slot back. */
+void session_drop_server(struct session *s, bool gone);
+/* The server's replies are out of step: reports the trail and ends the session. */
+void session_desync(struct session *s, int code);
 
 /* session_clock.c: files the session by its next deadline. */
 void session_update_deadline(struct session *s);
@@ -256,16 +269,7 @@ void session_secure_client(struct session *s);
 bool session_was_protected(const struct session *s);
 /* What its data connections are compared with; only for one that was protected. */
 void session_recall_tls(const struct session *s, struct tls_memory *out);
-void session_set_server(struct session *s, int fd, const struct netaddr *address);
-/* The server has said something, or may have. May end the session. */
-void session_read_server(struct session *s);
-/* Tells a session (of whatever worker; none: nothing happens) that it may have the slot it waits for. */
-void session_offer_slot(struct loop *loop, struct session_id id);
-/* Says goodbye to the server (unless it is gone) and gives the slot back. */
-void session_drop_server(struct session *s, bool gone);
 void session_log_event(struct session *s, struct sp_event *event, enum event_kind kind);
-/* The server's replies are out of step: reports the trail and ends the session. */
-void session_desync(struct session *s, int code);
 /* Our end of the control connection with the client. */
 const struct netaddr *session_local(struct session *s);
 
@@ -336,25 +340,41 @@ void command_error(struct session *s);
 void logon_foresee(struct session *s);
 /* Gets what a logon needs; false: no memory (noted). */
 bool logon_begin(struct session *s);
-/* The pool's ledger gives a server, or a place in the queue; the server is dialled. */
-void logon_choose_server(struct session *s);
-/* Lets the server go that was chosen before; the next USER finds one. */
-void logon_give_up_server(struct session *s);
 void logon_user(struct session *s, struct span line, struct span name);
 void logon_pass(struct session *s, struct span line);
 void logon_acct(struct session *s, struct span line);
-/* The server's 234 has been read and nothing behind it: the handshake. */
-void logon_secure_server(struct session *s);
 void logon_on_reply(struct session *s, const struct reply *reply);
-void logon_on_slot(struct session *s);
-/* The server failed before the logon was confirmed: the next one, or the end. */
-void logon_server_failed(struct session *s, const char *why);
-/* The name of the server for SNI and verification. */
-const char *logon_server_name(const struct session *s);
-/* connect_timeout: the server's next address, or the next server. */
-void logon_on_connect_clock(struct session *s);
 /* Forgets look-ups, dials, places in queues, secrets. */
 void logon_free(struct session *s);
+/* The client waits for the end of this step; its further commands are queued. */
+void logon_enter(struct session *s, enum logon_stage stage);
+/* The same with a line of ours for the server. */
+void logon_send_line(struct session *s, enum logon_stage stage, enum verb verb, const char *line);
+void logon_emit(struct session *s, enum event_kind kind, int code, const char *text);
+
+/* session_reach.c: a server that can be told USER */
+
+/* The pool's ledger gives a server, or a place in the queue; the server is dialled. */
+void reach_choose_server(struct session *s);
+/* The queue has come to this session: as reach_choose_server. */
+void reach_on_slot(struct session *s);
+/* Stops what is under way: look-up, dial, place in the queue. */
+void reach_cancel(struct session *s);
+/* Lets the server go that was chosen before; the next USER finds one. */
+void reach_give_up(struct session *s);
+/* The server failed before the logon was confirmed: the next one, or the end. */
+void reach_failed(struct session *s, const char *why);
+/* It works, and has no room: it has not failed, but this logon goes to the next one. */
+void reach_busy(struct session *s, int code);
+/* The server's 234 has been read and nothing behind it: the handshake. */
+void reach_secure(struct session *s);
+/* The name of the server for SNI and verification. */
+const char *reach_server_name(const struct session *s);
+/* connect_timeout: the server's next address, or the next server. */
+void reach_on_connect_clock(struct session *s);
+void reach_on_greeting(struct session *s, const struct reply *reply);
+void reach_on_auth_answer(struct session *s, const struct reply *reply);
+void reach_on_prot_answer(struct session *s, const struct reply *reply);
 
 /* session_identity.c: as whom the client is logged on. These return false for want of memory. */
 

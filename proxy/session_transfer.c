@@ -156,7 +156,7 @@ static bool side_is_ready(struct session *s, enum side side)
 		tls.use = s->transfer->direction == TRANSFER_UP ? TLS_FOR_UPLOAD : TLS_FOR_DOWNLOAD;
 	} else {
 		tls.context = s->server_config->tls.context;
-		tls.name = logon_server_name(s);
+		tls.name = reach_server_name(s);
 		tls.control = &s->server.stream;
 	}
 	s->transfer->securing_ms[side] = s->loop->now_ms;
