@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sallyport/fd_registry.h"
+#include "sallyport/socket_calls.h"
 
 #define PROGRESS_MS  1000
 /* How long an orderly end under TLS may take to reach a slow peer. */
@@ -55,7 +56,7 @@ static void close_listener(struct data_side *side)
 		return;
 	event_del(&side->on_accept);
 	fd_registry_forget(side->listen_fd);
-	close(side->listen_fd);
+	sp_close(side->listen_fd);
 	side->listen_fd = -1;
 	ledger_sub(side->data->ledger, LEDGER_LISTENER_FD);
 	/* A connection that was accepted may keep the number; a new listener can share it. */

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sallyport/socket_calls.h"
+
 /* One call moves at most this much, so that one transfer cannot starve the loop. */
 #define PUMP_BYTES_MAX (4u * 1024 * 1024)
 
@@ -70,8 +72,8 @@ static enum step splice_in(struct relay *r, size_t want)
 	ssize_t n;
 
 	do {
-		n = splice(r->source->fd, NULL, r->pipe.in, NULL, want,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		n = sp_splice(r->source->fd, r->pipe.in, want,
+			      SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		r->in_pipe += (size_t)n;
@@ -92,8 +94,8 @@ static enum step splice_out(struct relay *r)
 	ssize_t n;
 
 	do {
-		n = splice(r->pipe.out, NULL, r->sink->fd, NULL, r->in_pipe,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		n = sp_splice(r->pipe.out, r->sink->fd, r->in_pipe,
+			      SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		SP_ASSERT((size_t)n <= r->in_pipe);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sallyport/fd_registry.h"
+#include "sallyport/socket_calls.h"
 
 /*
  * Marks an activation that comes from us and not from the socket. The owner may
@@ -33,7 +34,7 @@ static ssize_t plain_read(struct stream *s, void *to, size_t n)
 	ssize_t got;
 
 	do {
-		got = recv(s->fd, to, n, 0);
+		got = sp_recv(s->fd, to, n, 0);
 	} while (got == -1 && errno == EINTR);
 	return got == -1 ? -errno : got;
 }
@@ -43,7 +44,7 @@ static ssize_t send_some(const struct stream *s, const void *from, size_t n, int
 	ssize_t put;
 
 	do {
-		put = send(s->fd, from, n, MSG_NOSIGNAL | flags);
+		put = sp_send(s->fd, from, n, MSG_NOSIGNAL | flags);
 	} while (put == -1 && errno == EINTR);
 	return put == -1 ? -errno : put;
 }
@@ -208,7 +209,7 @@ ssize_t stream_peek(struct stream *s, void *to, size_t n)
 	if (s->error != 0)
 		return -s->error;
 	do {
-		got = recv(s->fd, to, n, MSG_PEEK);
+		got = sp_recv(s->fd, to, n, MSG_PEEK);
 	} while (got == -1 && errno == EINTR);
 	return got == -1 ? -errno : got;
 }
@@ -261,7 +262,7 @@ static void stream_drain(struct stream *s)
 	ssize_t got = 1;
 
 	for (int turn = 0; turn < DRAIN_TURNS && got > 0; turn++)
-		got = recv(s->fd, dropped, sizeof(dropped), MSG_DONTWAIT | MSG_TRUNC);
+		got = sp_recv(s->fd, dropped, sizeof(dropped), MSG_DONTWAIT | MSG_TRUNC);
 }
 
 /* Also one that is active and was never added. */
@@ -297,7 +298,7 @@ static void stream_release(struct stream *s)
 	ledger_sub(s->ledger, (enum ledger_kind)s->kind);
 	stream_init(s);
 	/* EINTR included: Linux has closed it all the same. */
-	close(fd);
+	sp_close(fd);
 }
 
 void stream_close(struct stream *s)

@@ -65,6 +65,7 @@ module_of_header() { # NAME
 	thread_safety | event | end_reason) echo shared ;;
 	ftp_address) echo ftp ;;
 	config) echo config ;; # the snapshot: data that the workers' side reads; made by ops
+	socket_calls) echo net ;; # inline, of no .c file
 	loop) echo loop ;; # what a session may know of its worker
 	policy) echo policy ;;
 	sink) echo ops ;;

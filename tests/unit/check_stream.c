@@ -6,6 +6,8 @@
  */
 #include "net_test.h"
 
+#include "sallyport/socket_calls.h"
+
 static int adds, dels; /* event_add, event_del of added events */
 static bool refuse_adds;
 static int interruptions; /* so many calls give EINTR first */
@@ -32,7 +34,7 @@ static ssize_t interrupted_recv(int fd, void *to, size_t n, int flags)
 		errno = EINTR;
 		return -1;
 	}
-	return recv(fd, to, n, flags);
+	return sp_recv(fd, to, n, flags);
 }
 
 static ssize_t interrupted_send(int fd, const void *from, size_t n, int flags)
@@ -42,18 +44,18 @@ static ssize_t interrupted_send(int fd, const void *from, size_t n, int flags)
 		errno = EINTR;
 		return -1;
 	}
-	return send(fd, from, n, flags);
+	return sp_send(fd, from, n, flags);
 }
 
 #define event_add counted_event_add
 #define event_del counted_event_del
-#define recv interrupted_recv
-#define send interrupted_send
+#define sp_recv interrupted_recv
+#define sp_send interrupted_send
 #include "../../proxy/net/stream.c"
 #undef event_add
 #undef event_del
-#undef recv
-#undef send
+#undef sp_recv
+#undef sp_send
 
 static struct stream stream;
 static int theirs;
