@@ -73,7 +73,7 @@ int listener_open(const struct netaddr *address)
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	/* What is set here is inherited by what is accepted: no system calls per client. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	(void)connect_set_keepalive(fd);
+	(void)connect_set_keepalive_terms(fd);
 	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
 	if (bind(fd, &address->sa, netaddr_len(address)) == 0 && listen(fd, SOMAXCONN) == 0) {
 		fd_registry_note(fd, SESSION_ID_NONE, LEDGER_KINDS, SP_HERE);

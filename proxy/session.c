@@ -286,6 +286,7 @@ void session_new(struct loop *loop, int fd, const struct netaddr *client, const 
 	counter_add(loop->counters, COUNT_SESSIONS_ACCEPTED, 1);
 	stream_open(&s->client.stream, loop->base, fd, &s->live->ledger, LEDGER_CONTROL_FD, s->id, SP_HERE,
 		    on_client_ready, s);
+	young_begin(s);
 	if (!s->header_awaited)
 		session_begin(s);
 	session_settle(s);
@@ -362,6 +363,7 @@ void session_end(struct session *s, enum end_reason reason)
 	(void)session_table_remove(loop->table, s->id, NULL);
 	s->live = NULL;
 	by_id_remove(loop, s);
+	young_end(s);
 	s->next = loop->graveyard;
 	loop->graveyard = s;
 	config_unref(&s->config);

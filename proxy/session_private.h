@@ -2,7 +2,7 @@
 /*
  * What the files of the session share: session.c (life and end),
  * session_server.c (the server's side), session_proxy.c (whose addresses),
- * session_queue.c (command lines), session_command.c (what a command does),
+ * session_young.c (keep-alive), session_queue.c (command lines), session_command.c (what a command does),
  * session_ahead.c (a server before USER), session_reach.c (a server that
  * greets), session_logon.c (USER to 230), session_identity.c (as whom),
  * session_certificate.c (the certificate that stands for a password),
@@ -141,6 +141,7 @@ struct session {
 	const struct server_config *server_config;
 	struct session_live *live;
 	struct session *next;		    /* in the hash by id, or on the graveyard */
+	struct session *older, *younger;    /* while it is young (session_young.c) */
 	struct session_facts info;
 	const struct server_config *last_server; /* for the log: server_config ends with the connection */
 	struct slot slot;
@@ -191,6 +192,7 @@ struct session {
 	bool prot_p;			    /* PROT P: the client's data connections are protected */
 	bool server_prot;		    /* the same, towards the server */
 	bool warm;			    /* the server's connection waited for us, and nothing has come on it yet */
+	bool young;			    /* its connections have no keep-alive yet */
 	bool early;			    /* a server is being connected before USER has come */
 	bool ending;
 	bool no_memory;			    /* a buffer could not grow: ends at the next settling */
@@ -252,6 +254,17 @@ void session_offer_slot(struct loop *loop, struct session_id id);
 void session_drop_server(struct session *s, bool gone);
 /* The server's replies are out of step: reports the trail and ends the session. */
 void session_desync(struct session *s, int code);
+
+/* session_young.c */
+
+/* The session has begun: keep-alive is turned on when it is a second old. */
+void young_begin(struct session *s);
+/* It is not young any more; nothing happens when it was not. */
+void young_grow_up(struct session *s);
+/* It ends, young or not. */
+void young_end(struct session *s);
+/* A server has been connected: keep-alive for it unless the session is young. */
+void young_keep_server_alive(const struct session *s);
 
 /* session_clock.c: files the session by its next deadline. */
 void session_update_deadline(struct session *s);

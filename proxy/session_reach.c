@@ -127,7 +127,6 @@ static void dial(struct session *s, const struct netaddr addresses[], size_t n)
 		.source = source.address,
 		.transparent = source.transparent,
 		.nodelay = true,
-		.keepalive = true,
 		/* Unless it is we who begin: with a handshake, or with a PROXY header. */
 		.speaks_first = server->tls.mode != SERVER_TLS_IMPLICIT &&
 				server->proxy_protocol == SERVER_PROXY_NONE,

@@ -30,8 +30,10 @@ static void forget_user(struct session *s)
 static void reset_clocks(struct session *s)
 {
 	/* Only who was logged on gets the time for a logon anew: REIN does not keep idlers in. */
-	if (s->facts.logged_on_ms != 0)
+	if (s->facts.logged_on_ms != 0) {
+		young_grow_up(s); /* they are told by their age */
 		s->facts.accepted_ms = s->loop->now_ms;
+	}
 	s->facts.logged_on_ms = 0;
 	s->facts.last_transfer_ms = 0;
 }

@@ -63,6 +63,7 @@ void session_set_server(struct session *s, int fd, const struct netaddr *address
 	memset(&s->server_local, 0, sizeof(s->server_local));
 	stream_open(&s->server.stream, s->loop->base, fd, &s->live->ledger, LEDGER_CONTROL_FD, s->id,
 		    SP_HERE, on_server_ready, s);
+	young_keep_server_alive(s);
 	session_publish(s);
 }
 

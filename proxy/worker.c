@@ -304,6 +304,8 @@ static void worker_free(struct worker *w)
 		event_free(w->on_mail);
 	if (w->on_drain != NULL)
 		event_free(w->on_drain);
+	if (event_initialized(&w->loop.on_young))
+		event_del(&w->loop.on_young);
 	worker_names_forget(&w->names);
 	resolver_free(&w->loop.resolver);
 	farewells_free(&w->loop.farewells);
@@ -339,6 +341,13 @@ static struct event_base *make_base(void)
 	return base;
 }
 
+static void on_young(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	session_tend_young(arg);
+}
+
 static bool make_parts(struct worker *w, const struct worker_shared *shared)
 {
 	struct loop *loop = &w->loop;
@@ -357,6 +366,7 @@ static bool make_parts(struct worker *w, const struct worker_shared *shared)
 	    loop->farewells == NULL || loop->doors == NULL)
 		return false;
 	w->mailbox = shared->mailboxes[loop->worker];
+	evtimer_assign(&loop->on_young, loop->base, on_young, loop);
 	w->on_mail = event_new(loop->base, mailbox_fd(w->mailbox), EV_READ | EV_PERSIST, on_mail, w);
 	w->on_drain = event_new(loop->base, -1, EV_PERSIST, on_drain, w);
 	return w->on_mail != NULL && w->on_drain != NULL && event_add(w->on_mail, NULL) == 0;

@@ -27,7 +27,6 @@ struct connect_options {
 	struct netaddr source; /* AF_UNSPEC: the kernel chooses; its port 0: any */
 	bool transparent;      /* `source` is not an address of this host (IP_TRANSPARENT) */
 	bool nodelay;	       /* TCP_NODELAY */
-	bool keepalive;	       /* connect_set_keepalive() */
 	/*
 	 * The peer speaks first (a server's greeting): done is called when it has, so
 	 * that waiting for the connection and for its first byte is one registration
@@ -85,10 +84,12 @@ bool connect_next(struct connect *c);
 void connect_cancel(struct connect *c);
 
 /*
- * A peer that vanished is noticed after 120 s: SO_KEEPALIVE (60 s, then 15 s × 4)
- * for a silent connection, TCP_USER_TIMEOUT for one with bytes under way. An
- * accepted socket inherits all of it from a listening one. 0 or -errno.
+ * A peer that vanished is noticed after 120 s: by TCP_USER_TIMEOUT on a connection
+ * with bytes under way, by keep-alive on a silent one (60 s, then 15 s × 4). These
+ * are the terms; an accepted socket inherits them from a listening one. 0 or -errno.
  */
+int connect_set_keepalive_terms(int fd);
+/* Turns keep-alive on (SO_KEEPALIVE), which costs a timer in the kernel. 0 or -errno. */
 int connect_set_keepalive(int fd);
 
 #endif

@@ -21,7 +21,7 @@ SP_MUSTCHECK int listener_probe(const struct netaddr *address);
 
 /*
  * Opens a listening socket, non-blocking, with the options that accepted
- * sockets inherit (TCP_NODELAY, keep-alive, TCP_USER_TIMEOUT), for sharing by
+ * sockets inherit (TCP_NODELAY, the terms of keep-alive), for sharing by
  * SO_REUSEPORT. A descriptor or -errno. Main.
  */
 SP_MUSTCHECK int listener_open(const struct netaddr *address);

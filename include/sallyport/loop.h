@@ -8,6 +8,7 @@
 #define SALLYPORT_LOOP_H
 
 #include <event2/event.h>
+#include <event2/event_struct.h>
 
 #include "sallyport/base.h"
 #include "sallyport/config.h"
@@ -53,6 +54,8 @@ struct loop {
 	unsigned ahead;		/* sessions that hold a server before USER has come */
 	unsigned handshakes;	/* with clients, on control connections, that are under way */
 	struct session *graveyard;	/* ended; freed after the loop's turn */
+	struct session *oldest, *youngest; /* of those that are young */
+	struct event on_young;
 };
 
 /* Of the kernel: unpredictable, for port numbers. One system call for 32. */

@@ -37,6 +37,9 @@ void session_on_data(struct session *s, int fd, uint64_t number);
 /* The worker drains: ends the session now unless a transfer runs; then when it ends. */
 void session_on_drain(struct session *s);
 
+/* Turns keep-alive on for sessions that live on; loop->on_young calls it. Worker. */
+void session_tend_young(struct loop *loop);
+
 /* Frees what is on the graveyard. After the loop's turn. */
 void session_bury(struct loop *loop);
 

@@ -35,12 +35,11 @@ static int set_option(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) == -1 ? -errno : 0;
 }
 
-int connect_set_keepalive(int fd)
+int connect_set_keepalive_terms(int fd)
 {
 	static const struct {
 		int level, name, value;
 	} options[] = {
-		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
 		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_PROBE_S },
 		/* For as many probes as fit: Linux does not count them when this is set. */
@@ -55,6 +54,11 @@ int connect_set_keepalive(int fd)
 			return rc;
 	}
 	return 0;
+}
+
+int connect_set_keepalive(int fd)
+{
+	return set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 /* All but the addresses, of which the first n count. */
@@ -258,8 +262,6 @@ static void connect_set_options(const struct connect *c)
 {
 	if (c->options.nodelay)
 		(void)set_option(c->fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	if (c->options.keepalive)
-		(void)connect_set_keepalive(c->fd);
 }
 
 static void on_writable(evutil_socket_t fd SP_UNUSED, short what SP_UNUSED, void *arg)

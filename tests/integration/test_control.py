@@ -485,6 +485,33 @@ def test_control_connections_have_keepalive_and_no_delay(pair):
         client.quit()
 
 
+def test_sessions_that_come_and_go_are_spared_keepalive(pair):
+    """It is for connections that live on; a server that is reached later gets it at once."""
+    server, front = pair()
+
+    def kept_alive():
+        rows = run(["ss", "-tnopH", "state", "established"]).stdout.splitlines()
+        return ["timer:(keepalive" in row for row in rows if f"pid={front.pid}," in row]
+
+    with client_of(front) as old:
+        eventually(lambda: kept_alive() == [True])
+        old.logon()
+        eventually(lambda: kept_alive() == [True, True])
+        old.ask("REIN", 220)
+        eventually(lambda: kept_alive() == [True])
+        old.logon()
+        eventually(lambda: kept_alive() == [True, True])
+        for _ in range(20):  # each ends while it is young, and takes itself off the list
+            with client_of(front) as young:
+                young.quit()
+        with client_of(front) as young:
+            young.logon()
+            eventually(lambda: kept_alive() == [True] * 4)
+            young.quit()
+        old.quit()
+    server.wait_gone(10)
+
+
 def test_quit_is_answered_even_when_the_server_does_not_answer_it(pair):
     server, front = pair({"QUIT": hang})
     with client_of(front) as client:

@@ -365,40 +365,38 @@ START_TEST(socket_options_are_set_when_asked)
 	struct sockaddr_in at;
 	int listener = tcp_listen(&at);
 	struct netaddr address = address_of(&at);
-	struct connect_options options = { .nodelay = _i == 1, .keepalive = _i == 1 };
+	struct connect_options options = { .nodelay = _i == 1 };
 
 	start(&address, 1, &options);
 	RUN_UNTIL(got.calls > 0);
 	ck_assert_int_eq(option_of(got.fd, IPPROTO_TCP, TCP_NODELAY) != 0, _i == 1);
-	ck_assert_int_eq(option_of(got.fd, SOL_SOCKET, SO_KEEPALIVE) != 0, _i == 1);
-	ck_assert_int_eq(option_of(got.fd, IPPROTO_TCP, TCP_USER_TIMEOUT), _i == 1 ? 120000 : 0);
-	if (_i == 1) {
-		ck_assert_int_eq(option_of(got.fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
-		ck_assert_int_eq(option_of(got.fd, IPPROTO_TCP, TCP_KEEPINTVL), 15);
-	}
 	close(got.fd);
 	close(listener);
 }
 END_TEST
 
-START_TEST(an_accepted_socket_inherits_keepalive)
+START_TEST(an_accepted_socket_inherits_the_terms_of_keepalive)
 {
 	struct sockaddr_in at;
 	int listener = tcp_listen(&at);
 	struct netaddr address = address_of(&at);
 
-	ck_assert_int_eq(connect_set_keepalive(listener), 0);
+	ck_assert_int_eq(connect_set_keepalive_terms(listener), 0);
 	start(&address, 1, &plain);
 	RUN_UNTIL(got.calls > 0);
 
 	int peer = accept(listener, NULL, NULL);
 
-	ck_assert_int_ne(option_of(peer, SOL_SOCKET, SO_KEEPALIVE), 0);
+	ck_assert_int_eq(option_of(peer, SOL_SOCKET, SO_KEEPALIVE), 0);
+	ck_assert_int_eq(connect_set_keepalive(peer), 0);
+	ck_assert_int_eq(option_of(peer, SOL_SOCKET, SO_KEEPALIVE), 1);
 	ck_assert_int_eq(option_of(peer, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+	ck_assert_int_eq(option_of(peer, IPPROTO_TCP, TCP_KEEPINTVL), 15);
 	ck_assert_int_eq(option_of(peer, IPPROTO_TCP, TCP_USER_TIMEOUT), 120000);
 	close(peer);
 	close(got.fd);
 	close(listener);
+	ck_assert_int_eq(connect_set_keepalive_terms(-1), -EBADF);
 	ck_assert_int_eq(connect_set_keepalive(-1), -EBADF);
 }
 END_TEST
@@ -529,7 +527,7 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, a_source_of_the_other_family_skips_an_address, 0, 2);
 	tcase_add_test(tests, a_socket_that_met_itself_is_no_server);
 	tcase_add_loop_test(tests, socket_options_are_set_when_asked, 0, 2);
-	tcase_add_test(tests, an_accepted_socket_inherits_keepalive);
+	tcase_add_test(tests, an_accepted_socket_inherits_the_terms_of_keepalive);
 	tcase_add_loop_test(tests, the_callback_may_free_the_memory, 0, 2);
 	tcase_add_test(tests, the_callback_may_start_again);
 	tcase_add_test(tests, no_more_addresses_than_fit_are_tried);
