@@ -415,10 +415,12 @@ void runtime_reload(struct runtime *rt)
 	limit_sessions(rt, new);
 	keep_fixed(rt, new);
 	set_error(error, "out of memory", "");
-	if (!runtime_binds_probe(new, rt->config, error) || !runtime_pools_attach(&rt->pools, new) ||
-	    !runtime_ports_attach(&rt->ports, new) || !runtime_tickets_attach(&rt->tickets, new) ||
+	/* The pools last: what they are told holds for all sessions at once. */
+	if (!runtime_binds_probe(new, rt->config, error) || !runtime_ports_attach(&rt->ports, new) ||
+	    !runtime_tickets_attach(&rt->tickets, new) ||
 	    !runtime_doors_open(&rt->doors, rt->config, new, error) ||
-	    !send_updates(rt, new, error)) {
+	    !runtime_pools_attach(&rt->pools, new) || !send_updates(rt, new, error)) {
+		runtime_pools_restate(rt->config);
 		emit_text(rt, EVENT_CONFIG_REFUSED, error);
 		config_unref(&new);
 		return;
