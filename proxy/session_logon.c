@@ -62,6 +62,7 @@ void logon_enter(struct session *s, enum logon_stage stage)
 static void leave(struct session *s, enum logon_stage stage)
 {
 	s->stage = stage;
+	s->logon->asked_ms = s->loop->now_ms;
 	session_answered(s);
 }
 
@@ -77,6 +78,10 @@ void logon_emit(struct session *s, enum event_kind kind, int code, const char *t
 
 void logon_send_line(struct session *s, enum logon_stage stage, enum verb verb, const char *line)
 {
+	/* How long a client looks for its password says nothing of the server. */
+	if (s->logon->asked_ms != 0)
+		s->logon->started_ms += s->loop->now_ms - s->logon->asked_ms;
+	s->logon->asked_ms = 0;
 	logon_enter(s, stage);
 	session_to_server(s, s->early ? PURPOSE_NONE : PURPOSE_LOGON, verb, span_of(line));
 }
@@ -194,6 +199,8 @@ void logon_user(struct session *s, struct span line, struct span name)
 	}
 	if (stream_is_open(&s->server.stream)) {
 		s->warm = true; /* it has waited for this, perhaps too long */
+		s->logon->started_ms = s->loop->now_ms;
+		s->logon->asked_ms = 0;
 		logon_send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
 		return;
 	}

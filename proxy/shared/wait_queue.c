@@ -92,29 +92,59 @@ struct waiter *wait_queue_leave_first(struct wait_queue *queue)
 	return queue->first != NULL ? wait_queue_leave(queue, queue->first->id) : NULL;
 }
 
-bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, size_t room)
+/* Backups are for those who can be sent to no server proper, however full these are. */
+static enum room_kind use_of(const struct waiter *waiter, const struct wait_room *room)
 {
-	if (room > wait_queue_length(queue))
-		return true;
-	for (const struct waiter *w = queue->first; w != NULL && room > 0; w = w->next) {
-		if (session_id_eq(w->id, id))
-			return true;
-		room -= !w->late;
+	uint64_t proper = 0, open_proper = 0, open_backup = 0;
+
+	for (size_t i = 0; i * 64 < room->places_n; i++) {
+		uint64_t open = waiter->usable.bits[i] & room->open.bits[i];
+
+		proper |= waiter->usable.bits[i] & room->proper.bits[i];
+		open_proper |= open & room->proper.bits[i];
+		open_backup |= open & ~room->proper.bits[i];
 	}
-	return room > 0;
+	if (proper != 0)
+		return open_proper != 0 ? ROOM_PROPER : ROOM_NONE;
+	return open_backup != 0 ? ROOM_BACKUP : ROOM_NONE;
 }
 
-struct session_id wait_queue_tell(struct wait_queue *queue, size_t room, int64_t now_ms,
+bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, const struct wait_room *room)
+{
+	size_t left[] = { room->left[ROOM_PROPER], room->left[ROOM_BACKUP] };
+
+	if (left[ROOM_PROPER] + left[ROOM_BACKUP] > wait_queue_length(queue))
+		return true;
+	for (const struct waiter *w = queue->first; w != NULL && left[ROOM_PROPER] + left[ROOM_BACKUP] > 0; w = w->next) {
+		enum room_kind use = w->late ? ROOM_NONE : use_of(w, room);
+
+		if (session_id_eq(w->id, id))
+			return true;
+		if (use != ROOM_NONE && left[use] > 0)
+			left[use]--;
+	}
+	return left[ROOM_PROPER] + left[ROOM_BACKUP] > 0;
+}
+
+struct session_id wait_queue_tell(struct wait_queue *queue, const struct wait_room *room, int64_t now_ms,
                                   int64_t repeat_ms)
 {
-	for (struct waiter *w = queue->first; w != NULL && room > 0; w = w->next) {
-		if (!w->told || w->told_ms + repeat_ms <= now_ms) {
-			w->late = w->told;
+	size_t left[] = { room->left[ROOM_PROPER], room->left[ROOM_BACKUP] };
+
+	for (struct waiter *w = queue->first; w != NULL && left[ROOM_PROPER] + left[ROOM_BACKUP] > 0; w = w->next) {
+		bool anew = w->vain && w->news != queue->news;
+		enum room_kind use = use_of(w, room);
+
+		if (use == ROOM_NONE || left[use] == 0)
+			continue;
+		if (!w->told || anew || w->told_ms + repeat_ms <= now_ms) {
+			w->late = w->told && !anew;
+			w->vain = false;
 			w->told = true;
 			w->told_ms = now_ms;
 			return w->id;
 		}
-		room -= !w->late;
+		left[use] -= !w->late;
 	}
 	return SESSION_ID_NONE;
 }
@@ -123,6 +153,9 @@ void wait_queue_came_in_vain(struct wait_queue *queue, struct session_id id)
 {
 	struct waiter *waiter = *find(queue, id);
 
-	if (waiter != NULL)
-		waiter->late = waiter->told;
+	if (waiter == NULL || !waiter->told)
+		return;
+	waiter->late = true;
+	waiter->vain = true;
+	waiter->news = queue->news;
 }
