@@ -24,6 +24,7 @@
 #include "sallyport/runtime_memory.h"
 #include "sallyport/runtime_pools.h"
 #include "sallyport/runtime_ports.h"
+#include "sallyport/runtime_states.h"
 #include "sallyport/runtime_tickets.h"
 #include "sallyport/worker.h"
 
@@ -399,6 +400,7 @@ void runtime_reload(struct runtime *rt)
 	char error[RUNTIME_ERROR_MAX];
 	struct config *new;
 	uint64_t stamp;
+	int64_t began_ms = sp_now_ms();
 
 	event_hub_reopen(rt->hub);
 	if (rt->config->file[0] == '(')
@@ -436,6 +438,7 @@ void runtime_reload(struct runtime *rt)
 	if (!runtime_tickets_take(&rt->tickets, new))
 		log_write(rt->queue, LEVEL_ERROR, "no random numbers: the keys of TLS session tickets stay");
 	runtime_pools_offer(&rt->pools, rt->mailboxes);
+	runtime_states_tell(new, rt->queue, began_ms);
 	emit_text(rt, EVENT_CONFIG_LOADED, new->file);
 }
 

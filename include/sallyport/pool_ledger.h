@@ -101,6 +101,10 @@ struct pool_server_status {
 	char check_text[96];   /* what the last check found */
 };
 
+/* Reasons of changes that a reload has made. */
+#define POOL_REASON_CONFIGURED "configured"
+#define POOL_REASON_MOVED      "another address"
+
 struct pool_ledger;
 
 /* NULL: no memory. Main. */

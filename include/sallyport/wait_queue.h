@@ -82,8 +82,13 @@ struct waiter *wait_queue_leave(struct wait_queue *queue, struct session_id id);
 /* Takes the first one out. NULL: nobody waits. */
 struct waiter *wait_queue_leave_first(struct wait_queue *queue);
 
-/* Is there room for `id`, who may wait or not, when those before it have had theirs? `room`: what it can use. */
-bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, const struct wait_room *room);
+/*
+ * Is there room for `id`, who may wait or not, when those before it have had
+ * theirs? `room`: what it can use. In claims[room->places_n] those are counted,
+ * at the place where they will be, who can use no other place.
+ */
+bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, const struct wait_room *room,
+			 uint32_t claims[]);
 
 /* There is new room: who came in vain may be told again at once. */
 static inline void wait_queue_has_news(struct wait_queue *queue)

@@ -147,7 +147,7 @@ static void restate(struct place *place, const struct pool_server_terms *terms, 
 	place->changed_ms = now_ms;
 	if (terms->state == SERVER_UP)
 		health_begin(&place->health, now_ms);
-	(void)sp_copy(place->reason, sizeof(place->reason), "configured");
+	(void)sp_copy(place->reason, sizeof(place->reason), POOL_REASON_CONFIGURED);
 }
 
 static void configure_locked(struct pool_ledger *ledger, const struct pool_server_terms terms[],
@@ -172,7 +172,7 @@ static void configure_locked(struct pool_ledger *ledger, const struct pool_serve
 		bool same = place->terms.identity == terms[i].identity && place->terms.follows == terms[i].follows;
 
 		if (known && !same)
-			pool_ledger_settle_server(place, now_ms, "another address");
+			pool_ledger_settle_server(place, now_ms, POOL_REASON_MOVED);
 		if (!same)
 			forget_address(place);
 		restate(place, &terms[i], now_ms);
@@ -387,10 +387,14 @@ static void fill_row(struct balance_row *row, const struct place *place, int64_t
 		row->sessions = max; /* full, since the rest is reserved */
 }
 
-/* Whether those who wait leave room for the asker, who may be one of them. */
-static bool has_turn(const struct pool_ledger *ledger, const struct pool_ask *ask)
+/*
+ * Whether those who wait leave room for the asker, who may be one of them.
+ * Where all of it is theirs alone, the row is made full.
+ */
+static bool has_turn(const struct pool_ledger *ledger, const struct pool_ask *ask, struct balance_row rows[])
     SP_REQUIRES(ledger->lock, sp_any_shard)
 {
+	uint32_t claims[POOL_PLACES_MAX];
 	struct place_set usable;
 	struct wait_room room;
 
@@ -400,7 +404,13 @@ static bool has_turn(const struct pool_ledger *ledger, const struct pool_ask *as
 	survey(ledger, &usable, ask->now_ms, &room);
 	if (room.left[ROOM_PROPER] + room.left[ROOM_BACKUP] == 0)
 		return true; /* for nothing: the choice says why */
-	return wait_queue_has_turn(&ledger->waiters, ask->id, &room);
+	if (!wait_queue_has_turn(&ledger->waiters, ask->id, &room, claims))
+		return false;
+	for (size_t i = 0; i < ask->places_n; i++) {
+		if (room_of(ledger->places[ask->places[i]], ask->now_ms) <= claims[ask->places[i]])
+			rows[i].sessions = rows[i].max_sessions;
+	}
+	return true;
 }
 
 static void grant(struct place *place, uint16_t number, size_t server, struct slot *slot)
@@ -445,10 +455,10 @@ static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct p
 		.random = ask->random,
 	};
 
-	if (!has_turn(ledger, ask))
-		return POOL_FULL;
 	for (size_t i = 0; i < ask->places_n; i++)
 		fill_row(&rows[i], place_at(ledger, ask->places[i]), ask->now_ms);
+	if (!has_turn(ledger, ask, rows))
+		return POOL_FULL;
 
 	int chosen = balance_choose(ledger->algorithm, rows, ask->places_n, &terms);
 

@@ -93,35 +93,57 @@ struct waiter *wait_queue_leave_first(struct wait_queue *queue)
 }
 
 /* Backups are for those who can be sent to no server proper, however full these are. */
-static enum room_kind use_of(const struct waiter *waiter, const struct wait_room *room)
+static enum room_kind use_of(const struct waiter *waiter, const struct wait_room *room, struct place_set *where)
 {
-	uint64_t proper = 0, open_proper = 0, open_backup = 0;
+	uint64_t proper = 0, open = 0;
 
-	for (size_t i = 0; i * 64 < room->places_n; i++) {
-		uint64_t open = waiter->usable.bits[i] & room->open.bits[i];
-
+	for (size_t i = 0; i * 64 < room->places_n; i++)
 		proper |= waiter->usable.bits[i] & room->proper.bits[i];
-		open_proper |= open & room->proper.bits[i];
-		open_backup |= open & ~room->proper.bits[i];
+	for (size_t i = 0; i * 64 < room->places_n; i++) {
+		uint64_t kind = proper != 0 ? room->proper.bits[i] : ~room->proper.bits[i];
+
+		where->bits[i] = waiter->usable.bits[i] & room->open.bits[i] & kind;
+		open |= where->bits[i];
 	}
-	if (proper != 0)
-		return open_proper != 0 ? ROOM_PROPER : ROOM_NONE;
-	return open_backup != 0 ? ROOM_BACKUP : ROOM_NONE;
+	if (open == 0)
+		return ROOM_NONE;
+	return proper != 0 ? ROOM_PROPER : ROOM_BACKUP;
 }
 
-bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, const struct wait_room *room)
+static void claim(const struct place_set *where, size_t places_n, uint32_t claims[])
+{
+	size_t only = places_n;
+
+	for (size_t i = 0; i * 64 < places_n; i++) {
+		uint64_t bits = where->bits[i];
+
+		if (bits == 0)
+			continue;
+		if (only != places_n || (bits & (bits - 1)) != 0)
+			return; /* it has a choice */
+		only = i * 64 + (size_t)__builtin_ctzll(bits);
+	}
+	if (only != places_n)
+		claims[only]++;
+}
+
+bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, const struct wait_room *room,
+                         uint32_t claims[])
 {
 	size_t left[] = { room->left[ROOM_PROPER], room->left[ROOM_BACKUP] };
+	struct place_set where;
 
-	if (left[ROOM_PROPER] + left[ROOM_BACKUP] > wait_queue_length(queue))
-		return true;
+	memset(claims, 0, room->places_n * sizeof(claims[0]));
 	for (const struct waiter *w = queue->first; w != NULL && left[ROOM_PROPER] + left[ROOM_BACKUP] > 0; w = w->next) {
-		enum room_kind use = w->late ? ROOM_NONE : use_of(w, room);
+		enum room_kind use;
 
 		if (session_id_eq(w->id, id))
 			return true;
-		if (use != ROOM_NONE && left[use] > 0)
-			left[use]--;
+		use = w->late ? ROOM_NONE : use_of(w, room, &where);
+		if (use == ROOM_NONE || left[use] == 0)
+			continue;
+		left[use]--;
+		claim(&where, room->places_n, claims);
 	}
 	return left[ROOM_PROPER] + left[ROOM_BACKUP] > 0;
 }
@@ -130,10 +152,11 @@ struct session_id wait_queue_tell(struct wait_queue *queue, const struct wait_ro
                                   int64_t repeat_ms)
 {
 	size_t left[] = { room->left[ROOM_PROPER], room->left[ROOM_BACKUP] };
+	struct place_set where;
 
 	for (struct waiter *w = queue->first; w != NULL && left[ROOM_PROPER] + left[ROOM_BACKUP] > 0; w = w->next) {
 		bool anew = w->vain && w->news != queue->news;
-		enum room_kind use = use_of(w, room);
+		enum room_kind use = use_of(w, room, &where);
 
 		if (use == ROOM_NONE || left[use] == 0)
 			continue;

@@ -389,6 +389,30 @@ START_TEST(room_is_for_those_who_can_use_it)
 }
 END_TEST
 
+/* Both have room: who has a choice does not take that of those before him who have none. */
+START_TEST(who_has_a_choice_leaves_room_to_those_who_have_none)
+{
+	struct pool_ledger *ledger = pool_of(2, 1);
+	struct slot slots[2] = { { 0 } };
+
+	for (size_t only = 0; only < 2; only++) {
+		fill(ledger, slots);
+		ck_assert(wait_for(ledger, 11, ONLY(only), 0));
+		ck_assert(wait_for(ledger, 12, 0, 0));
+		ck_assert_uint_eq(release(ledger, &slots[1 - only]), id_of(12).v);
+		ck_assert_uint_eq(release(ledger, &slots[only]), id_of(11).v);
+		ck_assert_int_eq(acquire(ledger, 13, &slots[0]), POOL_FULL);
+		ck_assert_int_eq(acquire_at(ledger, 14, &slots[0], NOW, ONLY(only)), POOL_FULL);
+		ck_assert_int_eq(acquire(ledger, 12, &slots[1 - only]), POOL_GRANTED);
+		ck_assert_uint_eq(slots[1 - only].server, 1 - only);
+		ck_assert_int_eq(acquire_at(ledger, 11, &slots[only], NOW, ONLY(only)), POOL_GRANTED);
+		release(ledger, &slots[0]);
+		release(ledger, &slots[1]);
+	}
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
 /* A route to one server leads to a backup, too, while the others are well. */
 START_TEST(who_may_only_go_to_a_backup_is_told_of_its_room)
 {
@@ -821,6 +845,7 @@ int main(void)
 	tcase_add_test(tcase, priorities_survive_any_coming_and_going);
 	tcase_add_test(tcase, as_many_are_told_as_there_is_room_for);
 	tcase_add_test(tcase, room_is_for_those_who_can_use_it);
+	tcase_add_test(tcase, who_has_a_choice_leaves_room_to_those_who_have_none);
 	tcase_add_test(tcase, who_may_only_go_to_a_backup_is_told_of_its_room);
 	tcase_add_test(tcase, who_came_in_vain_is_told_of_the_next_room_before_those_behind_it);
 	tcase_add_test(tcase, server_that_moves_is_another_server);
