@@ -58,14 +58,17 @@ def test_three_real_servers_get_their_shares_by_weight(sallyport, fleet):
     assert (stats["logons"], stats["logon_retries"]) == (total, 0)
 
 
-def test_real_servers_pass_a_transfer_check(sallyport, server, tmp_path):
+def test_real_servers_pass_a_transfer_check_whichever_way_the_data_goes(sallyport, server, tmp_path):
     server.put("health.txt", b"all is well\n")
+    ways = ("auto", "pasv", "eprt", "port")
     front = sallyport(
-        server,
+        *[server] * len(ways),
         pool=checked("transfer", user=server.user, password_file=secret(tmp_path), probe="health.txt", timeout="60s"),
+        server=[{"data": way} for way in ways],
     )
-    wait_checks(front, 1)
-    assert (row(front)["state"], row(front)["checks_failed"]) == ("up", 0), row(front)
+    for number, way in enumerate(ways):
+        wait_checks(front, 1, number)
+        assert (row(front, number)["state"], row(front, number)["checks_failed"]) == ("up", 0), row(front, number)
 
 
 @pytest.mark.parametrize("kind", [TlsVsftpd, TlsProftpd], ids=lambda kind: kind.name)
@@ -85,8 +88,10 @@ def test_transfer_check_goes_over_tls_and_resumes_the_session(sallyport, kind, t
         stack.callback(server.stop)
         front = sallyport(
             server,
+            server,
             pool=checked("transfer", user=server.user, password_file=secret(tmp_path), timeout="60s"),
-            server={"tls": "explicit", "tls_verify": False},
+            server=[{"tls": "explicit", "tls_verify": False, "data": data} for data in ("auto", "port")],
         )
-        wait_checks(front, 2)
-        assert (row(front)["state"], row(front)["checks_failed"]) == ("up", 0), row(front)
+        for number in range(2):
+            wait_checks(front, 2, number)
+            assert (row(front, number)["state"], row(front, number)["checks_failed"]) == ("up", 0), row(front, number)
