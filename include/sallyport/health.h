@@ -32,7 +32,7 @@ enum check_kind {
 	CHECK_CONNECT,	/* a connection is made */
 	CHECK_GREETING, /* and greeted with 220 */
 	CHECK_LOGON,	/* and protected as configured, and USER, PASS end in 230 */
-	CHECK_TRANSFER, /* and EPSV or PASV, a listing or a file, and 226 */
+	CHECK_TRANSFER, /* and a data connection, a listing or a file, and 226 */
 	CHECK_AS_POOL,	/* of a server: what its pool says */
 };
 
