@@ -2,6 +2,8 @@
 """Which server a logon gets: balancing, the next one when one fails, limits, names."""
 
 import contextlib
+import signal
+import socket
 import time
 
 import pytest
@@ -220,6 +222,32 @@ def test_routes_send_users_to_their_pools_and_refuse_others_without_a_server(sal
             client.logon("somebody").quit()
         assert (logons_at([one]), logons_at([two])) == ([2], [1])
         assert "USER root" not in one.commands() + two.commands()
+
+
+def test_a_reload_that_is_refused_leaves_the_servers_as_they_were(sallyport):
+    """Refused late, for a port that somebody else has: by then the pools must not have heard of it."""
+    with servers(2) as (one, two), socket.create_server(("127.0.0.1", 0)) as taken:
+        front = sallyport(one, server={"max_sessions": 3})
+        port = taken.getsockname()[1]
+        front.configuration.servers = (two,)
+        front.configuration.extra = f'pool more {{ server m {{ address = "{two.address}" }} }}\n'
+        front.configuration.extra += 'route { users = { "m" } pool = more }\n'
+        front.configuration.server = [{"state": "drain"}]
+        front.configuration.listener["passive_ports"] = f"pooled:{port}-{port}"
+        front.write_configuration()
+        front.signal(signal.SIGHUP)
+        assert str(port) in front.wait_event("config_refused")["text"]
+        log_on_and_off(front, 2)
+        assert logons_at([one, two]) == [2, 0]
+        (row,) = front.ask("show pools")["servers"]
+        assert (row["state"], row["max_sessions"]) == ("up", 3)
+        del front.configuration.listener["passive_ports"]
+        front.configuration.server = [{"max_sessions": 1}]
+        front.write_configuration()
+        front.signal(signal.SIGHUP)
+        front.wait_event("config_loaded", 2)
+        log_on_and_off(front, 1)
+        assert logons_at([one, two]) == [2, 1]
 
 
 def test_two_workers_share_a_pools_turns(sallyport):
