@@ -41,7 +41,8 @@ enum room_kind {
 /* Where there is room. */
 struct wait_room {
 	size_t places_n;	 /* all places are below this */
-	struct place_set proper; /* servers that can be chosen and are no backups, with room or without */
+	struct place_set known;	 /* servers of the configuration */
+	struct place_set proper; /* of these, those that can be chosen and are no backups, with room or without */
 	struct place_set open;	 /* servers that have room, backups among them */
 	size_t left[ROOM_NONE];	 /* how many sessions these can take, by kind */
 };
@@ -65,6 +66,7 @@ struct wait_queue {
 	struct waiter *last[WAIT_QUEUE_PRIORITIES]; /* of each priority; NULL: there is none */
 	_Atomic size_t length; /* may be read without the lock */
 	uint64_t news;	       /* how often there was new room */
+	bool others;	       /* the servers are others than before: all of the queue is to be looked at */
 	struct waiter *bucket[1 << WAIT_QUEUE_BUCKETS_LOG2];
 };
 
@@ -96,9 +98,17 @@ static inline void wait_queue_has_news(struct wait_queue *queue)
 	queue->news++;
 }
 
+/* There are other servers than before. */
+static inline void wait_queue_has_others(struct wait_queue *queue)
+{
+	queue->news++;
+	queue->others = true;
+}
+
 /*
  * The next one to be told that there is room, marked as told at now_ms: one who
- * has not been told, or was repeat_ms ago and has not come. None: SESSION_ID_NONE.
+ * has not been told, or was repeat_ms ago and has not come. So is one whose
+ * servers are all gone, to hear so. None: SESSION_ID_NONE.
  */
 struct session_id wait_queue_tell(struct wait_queue *queue, const struct wait_room *room, int64_t now_ms,
 				  int64_t repeat_ms);

@@ -204,7 +204,7 @@ bool pool_ledger_configure(struct pool_ledger *ledger, enum balance_algorithm al
 		if (ok) {
 			ledger->algorithm = algorithm;
 			configure_locked(ledger, terms, n, spares, places);
-			wait_queue_has_news(&ledger->waiters);
+			wait_queue_has_others(&ledger->waiters);
 		}
 		core_lock_drop(&ledger->lock);
 	}
@@ -270,6 +270,8 @@ static void survey(const struct pool_ledger *ledger, const struct place_set *of,
 		bool proper = is_proper(place, now_ms);
 		size_t n = room_of(place, now_ms);
 
+		if (place->configured)
+			place_set_add(&room->known, i);
 		if (proper)
 			place_set_add(&room->proper, i);
 		any_proper = any_proper || (proper && asked);

@@ -148,27 +148,45 @@ bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, c
 	return left[ROOM_PROPER] + left[ROOM_BACKUP] > 0;
 }
 
+static bool is_hopeless(const struct waiter *waiter, const struct wait_room *room)
+{
+	for (size_t i = 0; i * 64 < room->places_n; i++) {
+		if ((waiter->usable.bits[i] & room->known.bits[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+static struct session_id tell(struct waiter *waiter, bool late, int64_t now_ms)
+{
+	waiter->late = late;
+	waiter->vain = false;
+	waiter->told = true;
+	waiter->told_ms = now_ms;
+	return waiter->id;
+}
+
 struct session_id wait_queue_tell(struct wait_queue *queue, const struct wait_room *room, int64_t now_ms,
                                   int64_t repeat_ms)
 {
 	size_t left[] = { room->left[ROOM_PROPER], room->left[ROOM_BACKUP] };
 	struct place_set where;
 
-	for (struct waiter *w = queue->first; w != NULL && left[ROOM_PROPER] + left[ROOM_BACKUP] > 0; w = w->next) {
+	for (struct waiter *w = queue->first;
+	     w != NULL && (queue->others || left[ROOM_PROPER] + left[ROOM_BACKUP] > 0); w = w->next) {
 		bool anew = w->vain && w->news != queue->news;
+		bool due = !w->told || anew || w->told_ms + repeat_ms <= now_ms;
 		enum room_kind use = use_of(w, room, &where);
 
+		if (due && use == ROOM_NONE && is_hopeless(w, room))
+			return tell(w, true, now_ms);
 		if (use == ROOM_NONE || left[use] == 0)
 			continue;
-		if (!w->told || anew || w->told_ms + repeat_ms <= now_ms) {
-			w->late = w->told && !anew;
-			w->vain = false;
-			w->told = true;
-			w->told_ms = now_ms;
-			return w->id;
-		}
+		if (due)
+			return tell(w, w->told && !anew, now_ms);
 		left[use] -= !w->late;
 	}
+	queue->others = false;
 	return SESSION_ID_NONE;
 }
 

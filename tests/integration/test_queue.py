@@ -280,3 +280,21 @@ def test_how_long_a_client_thinks_is_not_the_servers_time(sallyport):
             client.quit()
         # what the client has waited for is the most that it can have been, whatever the machine adds
         assert 0 < front.ask("show pools")["servers"][0]["response_us"] <= waited * 1e6 + 5000
+
+
+def test_who_waits_for_a_server_that_a_reload_has_taken_away_is_told_so(sallyport):
+    """At once, not when its time is over; whoever comes then is at the new one."""
+    with RudeServer() as old, RudeServer() as new:
+        front = sallyport(old, server={"max_sessions": 1}, pool={"queue_timeout": "1h"}, policy={"login_timeout": "2h"})
+        with holding_the_only_place(front) as holder, RudeClient(front.host, front.port) as client:
+            client.say("USER anna")
+            waiting(front, 1)
+            front.configuration.servers = (new,)
+            text = front.configuration.text(front.folder).replace("server s0", "server t0")
+            front.write_configuration(text)
+            front.signal(signal.SIGHUP)
+            client.expect(421)
+            log_on(front, "anna")
+            holder.ask("PWD", 257)  # who is there stays
+        assert users_at(new) == ["anna"] and users_at(old) == ["holder"]
+        eventually(lambda: [row["server"] for row in front.ask("show pools")["servers"]] == ["t0"])

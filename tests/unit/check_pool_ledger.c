@@ -441,6 +441,30 @@ START_TEST(who_may_only_go_to_a_backup_is_told_of_its_room)
 }
 END_TEST
 
+/* A reload has taken away all servers that it may go to: it is told at once, and finds none. */
+START_TEST(who_waits_for_servers_that_are_gone_is_told_so)
+{
+	struct pool_server_terms terms[] = { terms_of("s1", 1, 1) };
+	struct pool_ledger *ledger = pool_of(2, 1);
+	struct slot slots[2] = { { 0 } };
+	uint16_t after[1];
+
+	fill(ledger, slots);
+	ck_assert(wait_for(ledger, 11, ONLY(1), 0));
+	ck_assert(wait_for(ledger, 12, ONLY(0), 0));
+	ck_assert(wait_for(ledger, 13, 0, 0));
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, 0);
+	ck_assert(pool_ledger_configure(ledger, BALANCE_LEAST_SESSIONS, terms, 1, after));
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, id_of(12).v);
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, 0);
+	ck_assert_int_eq(acquire_at(ledger, 12, &(struct slot){ 0 }, NOW, ONLY(0)), POOL_NONE);
+	pool_ledger_leave(ledger, id_of(12));
+	ck_assert_uint_eq(release(ledger, &slots[0]), 0); /* it is gone, too */
+	ck_assert_uint_eq(release(ledger, &slots[1]), id_of(11).v);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
 /* It comes when told, and finds that somebody was faster: the next room is its own again, at once. */
 START_TEST(who_came_in_vain_is_told_of_the_next_room_before_those_behind_it)
 {
@@ -848,6 +872,7 @@ int main(void)
 	tcase_add_test(tcase, who_has_a_choice_leaves_room_to_those_who_have_none);
 	tcase_add_test(tcase, who_may_only_go_to_a_backup_is_told_of_its_room);
 	tcase_add_test(tcase, who_came_in_vain_is_told_of_the_next_room_before_those_behind_it);
+	tcase_add_test(tcase, who_waits_for_servers_that_are_gone_is_told_so);
 	tcase_add_test(tcase, server_that_moves_is_another_server);
 	tcase_add_test(tcase, lost_message_costs_time_and_not_a_place);
 	tcase_add_test(tcase, waiter_that_cannot_use_the_room_holds_up_nobody);
