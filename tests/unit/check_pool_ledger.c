@@ -761,7 +761,7 @@ static void tell(struct crowd *crowd, struct session_id id)
 		atomic_store(&crowd->turn[id.v - 1], 1);
 }
 
-/* A logon as a worker does it: ask, wait its turn, work, give back and tell the next. */
+/* A logon as a worker does it: ask, wait its turn, work, give back and tell the next. Some may go to one server only. */
 static void *log_on_often(void *arg)
 {
 	struct member *member = arg;
@@ -774,8 +774,10 @@ static void *log_on_often(void *arg)
 		};
 		struct slot slot = { 0 };
 
+		ask.tried = member->number < SERVERS ? ONLY(member->number) : 0;
+
 		while (pool_ledger_acquire(crowd->ledger, &ask, &slot) == POOL_FULL) {
-			MUST(pool_ledger_wait(crowd->ledger, id));
+			MUST(pool_ledger_wait_before(crowd->ledger, &ask, (unsigned)i % 3));
 			while (atomic_exchange(&crowd->turn[member->number], 0) == 0) {
 				sched_yield();
 				tell(crowd, pool_ledger_offer(crowd->ledger, sp_now_ms()));
