@@ -298,7 +298,7 @@ static int64_t response_time(const struct session *s)
 
 static void server_is_back(struct session *s)
 {
-	logon_emit(s, EVENT_SERVER_UP, 0, "a logon succeeded");
+	logon_emit(s, EVENT_SERVER_UP, 0, "it answered a logon");
 	feature_memory_want(pool_ledger_features(s->pool->ledger), s->slot.place);
 }
 
@@ -351,6 +351,9 @@ static void on_refused(struct session *s, const struct reply *reply)
 
 	counter_add(s->loop->counters, COUNT_LOGONS_FAILED, 1);
 	logon_emit(s, EVENT_LOGON_FAILED, reply->code, "the server refused");
+	/* That is an answer: it works, whoever this is. */
+	if (s->slot.held && pool_ledger_served(s->pool->ledger, &s->slot, 0))
+		server_is_back(s);
 	if (reply->code == 530 && s->stage == LOGON_PASS)
 		memory_note_refusal(s);
 	if (hidden) {

@@ -93,7 +93,7 @@ bool pool_ledger_served(struct pool_ledger *ledger, struct slot *slot, int64_t r
 
 	publish_failures(place);
 	if (changed) {
-		note_change(place, now_ms, "served a logon");
+		note_change(place, now_ms, "it answered a logon");
 		wait_queue_has_news(&ledger->waiters);
 	}
 	if (slot->trial)
@@ -316,7 +316,10 @@ struct session_id pool_ledger_warm_put(struct pool_ledger *ledger, const struct 
 
 	struct place *place = place_at(ledger, chore->place);
 
-	*taken = place->configured && place_is_there(place) && place_state(place) == SERVER_UP &&
+	/* A reload may have set a limit under what is there. */
+	bool too_many = place->terms.max_sessions != 0 && place_taken(place) > place->terms.max_sessions;
+
+	*taken = place->configured && place_is_there(place) && place_state(place) == SERVER_UP && !too_many &&
 	         warm->identity == place_identity(place) && place_warm(place) < place->terms.warm &&
 	         place->warm_n < POOL_WARM_MAX;
 	if (*taken) {

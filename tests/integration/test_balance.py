@@ -121,6 +121,26 @@ def test_server_that_comes_back_is_used_again(sallyport):
         assert front.wait_event("server_down")["server_name"] == front.wait_event("server_up")["server_name"] == "s0"
 
 
+def test_server_that_comes_back_is_up_when_it_refuses_a_password(sallyport):
+    """A no is an answer: the one who tries the server first need not know his password."""
+    port = free_port()
+    front = sallyport(f"127.0.0.1:{port}", pool={"health": {"fall": 1}})
+    with RudeClient(front.host, front.port) as client:
+        client.ask("USER u", 421)
+    assert front.ask("show pools")["servers"][0]["state"] == "down"
+    with RudeServer(port=port, table={"PASS": "530 Login incorrect"}) as back, contextlib.ExitStack() as stack:
+
+        def tried():
+            client = stack.enter_context(RudeClient(front.host, front.port))
+            if client.ask("USER u").code == 331:
+                client.ask("PASS p", 530)
+            return back.verbs().count("PASS") > 0
+
+        eventually(tried, 40)
+        assert front.wait_event("server_up")["text"] == "it answered a logon"
+        assert front.ask("show pools")["servers"][0]["state"] == "up"
+
+
 def test_full_server_makes_logons_wait_their_turn(sallyport):
     with RudeServer() as server, contextlib.ExitStack() as stack:
         front = sallyport(server, server={"max_sessions": 2}, pool={"queue_timeout": "20s"})
