@@ -65,6 +65,8 @@ bool health_may_try(const struct health *h, const struct health_terms *terms, in
 bool health_logon_failed(struct health *h, const struct health_terms *terms, int64_t now_ms, bool was_trial)
 {
 	count(&h->logons_failed);
+	if (!h->down)
+		h->checks_passed = 0;
 	/* A look at once, but many logons that fail make no storm of checks. */
 	h->check_at_ms = sp_min64(h->check_at_ms, sp_max64(now_ms, h->checked_ms + soon_ms(terms)));
 	if (h->down) {
@@ -94,7 +96,9 @@ bool health_logon_served(struct health *h, const struct health_terms *terms, int
 /* When the next check is to be. */
 static void plan(struct health *h, const struct health_terms *terms, int64_t now_ms)
 {
-	bool doubt = h->down ? h->checks_passed > 0 : h->checks_failed > 0 || h->logons_failed > 0;
+	/* A logon that failed is looked into until `rise` checks have seen nothing. */
+	bool logons = h->logons_failed > 0 && h->checks_passed < rise_of(terms);
+	bool doubt = h->down ? h->checks_passed > 0 : h->checks_failed > 0 || logons;
 
 	h->checked_ms = now_ms;
 	h->check_at_ms = now_ms + (doubt ? soon_ms(terms) : terms->every_ms);
@@ -118,8 +122,7 @@ bool health_check_passed(struct health *h, const struct health_terms *terms, int
 	bool rises;
 
 	h->checks_failed = 0;
-	if (h->down)
-		count(&h->checks_passed);
+	count(&h->checks_passed);
 	rises = h->down && h->checks_passed >= rise_of(terms) && h->out_until_ms <= now_ms;
 	if (rises)
 		come_up(h, now_ms);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sallyport/accept_pause.h"
 #include "sallyport/connect.h"
 #include "sallyport/fd_registry.h"
 #include "sallyport/session.h"
@@ -30,8 +31,7 @@ struct listeners {
 	struct config *config; /* the configuration of the listeners */
 	size_t n;
 	int reserve;	       /* descriptor kept for EMFILE */
-	bool paused;
-	struct event on_resume;
+	struct accept_pause pause;
 	struct listening v[];
 };
 
@@ -106,29 +106,21 @@ static void say_and_close(int fd, const char *words)
 	close(fd);
 }
 
-static void listen_for_events(struct listeners *all)
+static void watch_all(void *owner, bool on)
 {
-	for (size_t i = 0; i < all->n; i++)
-		(void)event_add(&all->v[i].on_accept, NULL);
-}
+	struct listeners *all = owner;
 
-static void on_resume(evutil_socket_t fd, short what, void *arg)
-{
-	struct listeners *all = arg;
-
-	(void)fd;
-	(void)what;
-	all->paused = false;
-	if (all->reserve < 0)
+	if (on && all->reserve < 0)
 		all->reserve = open_reserve();
-	listen_for_events(all);
+	for (size_t i = 0; i < all->n; i++)
+		(void)(on ? event_add(&all->v[i].on_accept, NULL) : event_del(&all->v[i].on_accept));
 }
 
 /* Out of descriptors or memory: the waiting client is told with the reserve, then accepting rests. */
 static void pause_accepting(struct listening *l, int error)
 {
 	struct listeners *all = l->all;
-	const struct timeval rest = { ACCEPT_PAUSE_MS / 1000, ACCEPT_PAUSE_MS % 1000 * 1000 };
+	struct sp_event event;
 
 	if (all->reserve >= 0) {
 		int fd;
@@ -140,15 +132,8 @@ static void pause_accepting(struct listening *l, int error)
 		all->reserve = open_reserve();
 	}
 	counter_add(all->loop->counters, COUNT_SESSIONS_REFUSED, 1);
-	if (all->paused)
+	if (!accept_pause_begin(&all->pause, all->loop->counters))
 		return;
-	all->paused = true;
-	counter_add(all->loop->counters, COUNT_ACCEPT_PAUSES, 1);
-	for (size_t i = 0; i < all->n; i++)
-		event_del(&all->v[i].on_accept);
-	event_add(&all->on_resume, &rest);
-	struct sp_event event;
-
 	event_init(&event, EVENT_ACCEPT_PAUSED);
 	sp_copy(event.listener, sizeof(event.listener), l->config->name);
 	sp_copy(event.text, sizeof(event.text), strerror(error));
@@ -230,7 +215,7 @@ struct listeners *listeners_start(struct loop *loop, const int fds[], size_t n, 
 	all->loop = loop;
 	all->config = config_ref(loop->config);
 	all->reserve = open_reserve();
-	evtimer_assign(&all->on_resume, loop->base, on_resume, all);
+	accept_pause_init(&all->pause, loop->base, watch_all, all);
 	for (size_t i = 0; i < loop->config->listeners_n; i++) {
 		const struct listener_config *config = &loop->config->listeners[i];
 
@@ -249,7 +234,7 @@ struct listeners *listeners_start(struct loop *loop, const int fds[], size_t n, 
 	SP_ASSERT(at == n);
 	all->n = n;
 	listeners_stop(old);
-	listen_for_events(all);
+	watch_all(all, true);
 	return all;
 }
 
@@ -260,7 +245,7 @@ void listeners_stop(struct listeners **listeners)
 	if (all == NULL)
 		return;
 	*listeners = NULL;
-	event_del(&all->on_resume);
+	accept_pause_fini(&all->pause);
 	for (size_t i = 0; i < all->n; i++) {
 		if (all->v[i].fd < 0)
 			continue;

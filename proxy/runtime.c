@@ -24,6 +24,7 @@
 #include "sallyport/runtime_memory.h"
 #include "sallyport/runtime_pools.h"
 #include "sallyport/runtime_ports.h"
+#include "sallyport/runtime_states.h"
 #include "sallyport/runtime_tickets.h"
 #include "sallyport/worker.h"
 
@@ -399,6 +400,7 @@ void runtime_reload(struct runtime *rt)
 	char error[RUNTIME_ERROR_MAX];
 	struct config *new;
 	uint64_t stamp;
+	int64_t began_ms = sp_now_ms();
 
 	event_hub_reopen(rt->hub);
 	if (rt->config->file[0] == '(')
@@ -415,10 +417,12 @@ void runtime_reload(struct runtime *rt)
 	limit_sessions(rt, new);
 	keep_fixed(rt, new);
 	set_error(error, "out of memory", "");
-	if (!runtime_binds_probe(new, rt->config, error) || !runtime_pools_attach(&rt->pools, new) ||
-	    !runtime_ports_attach(&rt->ports, new) || !runtime_tickets_attach(&rt->tickets, new) ||
+	/* The pools last: what they are told holds for all sessions at once. */
+	if (!runtime_binds_probe(new, rt->config, error) || !runtime_ports_attach(&rt->ports, new) ||
+	    !runtime_tickets_attach(&rt->tickets, new) ||
 	    !runtime_doors_open(&rt->doors, rt->config, new, error) ||
-	    !send_updates(rt, new, error)) {
+	    !runtime_pools_attach(&rt->pools, new) || !send_updates(rt, new, error)) {
+		runtime_pools_restate(rt->config);
 		emit_text(rt, EVENT_CONFIG_REFUSED, error);
 		config_unref(&new);
 		return;
@@ -434,6 +438,7 @@ void runtime_reload(struct runtime *rt)
 	if (!runtime_tickets_take(&rt->tickets, new))
 		log_write(rt->queue, LEVEL_ERROR, "no random numbers: the keys of TLS session tickets stay");
 	runtime_pools_offer(&rt->pools, rt->mailboxes);
+	runtime_states_tell(new, rt->queue, began_ms);
 	emit_text(rt, EVENT_CONFIG_LOADED, new->file);
 }
 

@@ -79,40 +79,51 @@ static bool attach_memo(struct runtime_pools *pools, struct pool_config *pool)
 	return pool->memo != NULL;
 }
 
+/* Tells the pool's ledger of its servers, and the caller of their places. */
+static bool state_servers(const struct pool_config *pool, uint16_t places[])
+{
+	struct pool_server_terms terms[POOL_SERVERS_MAX];
+
+	for (size_t j = 0; j < pool->servers_n; j++) {
+		const struct server_config *server = &pool->servers[j];
+
+		memset(&terms[j], 0, sizeof(terms[j]));
+		sp_copy(terms[j].name, sizeof(terms[j].name), server->name);
+		terms[j].weight = server->weight;
+		terms[j].max_sessions = server->max_sessions;
+		terms[j].backup = server->backup;
+		terms[j].state = server->state;
+		terms[j].warm = server->warm;
+		terms[j].warm_age_ms = server->warm_age_ms;
+		terms[j].health = health_terms(pool, server);
+		terms[j].follows = server->resolve != RESOLVE_FIRST;
+		terms[j].service = server->resolve == RESOLVE_SERVICE;
+		terms[j].leads = server->nth == 0;
+		terms[j].identity = server_identity(server);
+	}
+	return pool_ledger_configure(pool->ledger, pool->balance, terms, pool->servers_n, places);
+}
+
 bool runtime_pools_attach(struct runtime_pools *pools, struct config *config)
 {
 	for (size_t i = 0; i < config->pools_n; i++) {
 		struct pool_config *pool = &config->pools[i];
-		struct pool_server_terms terms[POOL_SERVERS_MAX];
 
 		pool->ledger = find_ledger(pools, pool->name);
 		if (pool->ledger == NULL)
 			pool->ledger = add_ledger(pools, pool);
-		if (pool->ledger == NULL)
-			return false;
-		for (size_t j = 0; j < pool->servers_n; j++) {
-			const struct server_config *server = &pool->servers[j];
-
-			memset(&terms[j], 0, sizeof(terms[j]));
-			sp_copy(terms[j].name, sizeof(terms[j].name), server->name);
-			terms[j].weight = server->weight;
-			terms[j].max_sessions = server->max_sessions;
-			terms[j].backup = server->backup;
-			terms[j].state = server->state;
-			terms[j].warm = server->warm;
-			terms[j].warm_age_ms = server->warm_age_ms;
-			terms[j].health = health_terms(pool, server);
-			terms[j].follows = server->resolve != RESOLVE_FIRST;
-			terms[j].service = server->resolve == RESOLVE_SERVICE;
-			terms[j].leads = server->nth == 0;
-			terms[j].identity = server_identity(server);
-		}
-		if (!attach_memo(pools, pool))
-			return false;
-		if (!pool_ledger_configure(pool->ledger, pool->balance, terms, pool->servers_n, pool->places))
+		if (pool->ledger == NULL || !attach_memo(pools, pool) || !state_servers(pool, pool->places))
 			return false;
 	}
 	return true;
+}
+
+void runtime_pools_restate(const struct config *old)
+{
+	uint16_t places[POOL_SERVERS_MAX]; /* those that it has: they stay */
+
+	for (size_t i = 0; i < old->pools_n; i++)
+		(void)!state_servers(&old->pools[i], places);
 }
 
 void runtime_pools_offer(const struct runtime_pools *pools, struct mailbox *const mailboxes[])

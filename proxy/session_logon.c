@@ -62,6 +62,7 @@ void logon_enter(struct session *s, enum logon_stage stage)
 static void leave(struct session *s, enum logon_stage stage)
 {
 	s->stage = stage;
+	s->logon->asked_ms = s->loop->now_ms;
 	session_answered(s);
 }
 
@@ -77,6 +78,10 @@ void logon_emit(struct session *s, enum event_kind kind, int code, const char *t
 
 void logon_send_line(struct session *s, enum logon_stage stage, enum verb verb, const char *line)
 {
+	/* How long a client looks for its password says nothing of the server. */
+	if (s->logon->asked_ms != 0)
+		s->logon->started_ms += s->loop->now_ms - s->logon->asked_ms;
+	s->logon->asked_ms = 0;
 	logon_enter(s, stage);
 	session_to_server(s, s->early ? PURPOSE_NONE : PURPOSE_LOGON, verb, span_of(line));
 }
@@ -194,6 +199,8 @@ void logon_user(struct session *s, struct span line, struct span name)
 	}
 	if (stream_is_open(&s->server.stream)) {
 		s->warm = true; /* it has waited for this, perhaps too long */
+		s->logon->started_ms = s->loop->now_ms;
+		s->logon->asked_ms = 0;
 		logon_send_line(s, LOGON_USER, VERB_USER, s->logon->user_line);
 		return;
 	}
@@ -283,9 +290,15 @@ static void emit_logged_on(struct session *s)
 	logon_emit(s, EVENT_LOGON, 230, text);
 }
 
+/* In microseconds; one that took no time by our clock took half a millisecond: 0 says that it is not known. */
+static int64_t response_time(const struct session *s)
+{
+	return sp_max64((s->loop->now_ms - s->logon->started_ms) * 1000, 500);
+}
+
 static void server_is_back(struct session *s)
 {
-	logon_emit(s, EVENT_SERVER_UP, 0, "a logon succeeded");
+	logon_emit(s, EVENT_SERVER_UP, 0, "it answered a logon");
 	feature_memory_want(pool_ledger_features(s->pool->ledger), s->slot.place);
 }
 
@@ -296,7 +309,7 @@ static void logged_on(struct session *s)
 	s->facts.last_transfer_ms = s->loop->now_ms;
 	leave(s, LOGON_NONE);
 	counter_add(s->loop->counters, COUNT_LOGONS, 1);
-	if (pool_ledger_served(s->pool->ledger, &s->slot, (s->loop->now_ms - s->logon->started_ms) * 1000))
+	if (pool_ledger_served(s->pool->ledger, &s->slot, response_time(s)))
 		server_is_back(s);
 	session_publish(s);
 	emit_logged_on(s);
@@ -338,6 +351,9 @@ static void on_refused(struct session *s, const struct reply *reply)
 
 	counter_add(s->loop->counters, COUNT_LOGONS_FAILED, 1);
 	logon_emit(s, EVENT_LOGON_FAILED, reply->code, "the server refused");
+	/* That is an answer: it works, whoever this is. */
+	if (s->slot.held && pool_ledger_served(s->pool->ledger, &s->slot, 0))
+		server_is_back(s);
 	if (reply->code == 530 && s->stage == LOGON_PASS)
 		memory_note_refusal(s);
 	if (hidden) {

@@ -77,7 +77,8 @@ struct logon {
 	uint64_t tried;	    /* bit i: server i of the pool has failed */
 	unsigned tries;
 	enum end_reason otherwise; /* when no server is left */
-	int64_t started_ms; /* of the attempt at the present server */
+	int64_t started_ms; /* of the attempt at the present server; later by what the client took its time for */
+	int64_t asked_ms;   /* the client was asked for more, and the server waits for it; 0: it does not */
 	int64_t password_ms; /* PASS came */
 	const struct credentials_entry *as; /* by whose name and password; NULL: his own */
 	bool unknown;	    /* no route is for this user, but he does not know (unknown_user) */

@@ -160,6 +160,7 @@ static void start_reaching(struct session *s)
 
 	s->facts.connecting_ms = s->loop->now_ms;
 	s->logon->started_ms = s->loop->now_ms;
+	s->logon->asked_ms = 0;
 	s->last_server = server;
 	if (session_take_warm(s)) {
 		server_greeted(s);
@@ -238,7 +239,7 @@ void reach_choose_server(struct session *s)
 			session_end(s, END_QUEUE_TIMEOUT);
 			return;
 		}
-		if (!pool_ledger_wait_before(s->pool->ledger, s->id, s->policy->queue_priority)) {
+		if (!pool_ledger_wait_before(s->pool->ledger, &ask, s->policy->queue_priority)) {
 			s->no_memory = true;
 			return;
 		}
@@ -266,6 +267,9 @@ void reach_on_connect_clock(struct session *s)
 void reach_on_slot(struct session *s)
 {
 	reach_choose_server(s);
+	/* It was told of room that it could not use: somebody behind it may. */
+	if (!session_is_over(s) && s->stage == LOGON_QUEUED)
+		session_offer_slot(s->loop, pool_ledger_offer(s->pool->ledger, s->loop->now_ms));
 }
 
 /* The attempt at this server is over; `otherwise`: the reason to end when there is no other one. */

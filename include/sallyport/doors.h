@@ -19,8 +19,6 @@
 /* Connections of one worker whose PROXY header is awaited: how many, and for how long. */
 #define ARRIVALS_MAX	512
 #define ARRIVAL_WAIT_MS 10000
-/* Accepting rests so long when descriptors or memory have run out. */
-#define DOOR_PAUSE_MS	1000
 
 /* What a door is, or is to be. */
 struct door_terms {

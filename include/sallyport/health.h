@@ -32,7 +32,7 @@ enum check_kind {
 	CHECK_CONNECT,	/* a connection is made */
 	CHECK_GREETING, /* and greeted with 220 */
 	CHECK_LOGON,	/* and protected as configured, and USER, PASS end in 230 */
-	CHECK_TRANSFER, /* and EPSV or PASV, a listing or a file, and 226 */
+	CHECK_TRANSFER, /* and a data connection, a listing or a file, and 226 */
 	CHECK_AS_POOL,	/* of a server: what its pool says */
 };
 
@@ -52,7 +52,7 @@ struct health {
 	bool down;
 	uint32_t logons_failed; /* in a row */
 	uint32_t checks_failed; /* in a row */
-	uint32_t checks_passed; /* in a row, while down */
+	uint32_t checks_passed; /* in a row, since it went down, or since a logon failed */
 	int64_t out_ms;		/* its last time out; 0: none since a logon was served */
 	int64_t out_until_ms;
 	int64_t up_since_ms;	/* when it came up; 0: never was down */

@@ -9,9 +9,6 @@
 
 #include "sallyport/loop.h"
 
-/* Accepting rests so long when descriptors or memory have run out. */
-#define ACCEPT_PAUSE_MS 1000
-
 /*
  * Whether nobody listens on the address: with SO_REUSEPORT another process's
  * could be shared without notice. 0 or -errno. Nothing listens meanwhile, so no

@@ -101,6 +101,10 @@ struct pool_server_status {
 	char check_text[96];   /* what the last check found */
 };
 
+/* Reasons of changes that a reload has made. */
+#define POOL_REASON_CONFIGURED "configured"
+#define POOL_REASON_MOVED      "another address"
+
 struct pool_ledger;
 
 /* NULL: no memory. Main. */
@@ -109,9 +113,9 @@ struct pool_ledger *pool_ledger_new(enum balance_algorithm algorithm);
 void pool_ledger_free(struct pool_ledger **ledger);
 
 /*
- * (Re)states the servers: those of the same name keep their counts and state,
- * and their lessons if they keep their identity; sessions of servers that are gone are given back as usual. Fills
- * places[n], which the configuration keeps beside its servers. Main, at start
+ * (Re)states the servers: those of the same name keep their counts, and if they
+ * keep their identity what is known of them: health, lessons, warm connections.
+ * Sessions of servers that are gone are given back as usual. Fills places[n], which the configuration keeps beside its servers. Main, at start
  * and reload, before the configuration is in force; then offer until nobody is
  * left to be told. False: no memory or no place (nothing has changed).
  */
@@ -158,9 +162,13 @@ SP_MUSTCHECK struct session_id pool_ledger_release(struct pool_ledger *ledger, s
  */
 SP_MUSTCHECK bool pool_ledger_wait(struct pool_ledger *ledger, struct session_id id)
     SP_EXCLUDES(sp_any_shard);
-/* The same, before all of a lesser priority (below WAIT_QUEUE_PRIORITIES; pool_ledger_wait() has 0). */
-SP_MUSTCHECK bool pool_ledger_wait_before(struct pool_ledger *ledger, struct session_id id, unsigned priority)
-    SP_EXCLUDES(sp_any_shard);
+/*
+ * The same, before all of a lesser priority (below WAIT_QUEUE_PRIORITIES;
+ * pool_ledger_wait() has 0), and only for the servers of `ask` that it has not
+ * tried: room at others is not for it, and it holds up nobody there.
+ */
+SP_MUSTCHECK bool pool_ledger_wait_before(struct pool_ledger *ledger, const struct pool_ask *ask,
+					  unsigned priority) SP_EXCLUDES(sp_any_shard);
 void pool_ledger_leave(struct pool_ledger *ledger, struct session_id id) SP_EXCLUDES(sp_any_shard);
 /* Takes no lock: cheap enough to ask before offering. */
 size_t pool_ledger_waiting(struct pool_ledger *ledger);
@@ -229,6 +237,7 @@ struct pool_chore {
 	enum pool_chore_kind kind;
 	bool failed; /* CHORE_WARM: the server gave no connection; the next try a little later */
 	uint16_t place;
+	uint64_t identity; /* of the server that is at the place now; what is found of another one counts for nothing */
 	char name[32]; /* of the server */
 	struct netaddr address; /* like a slot's */
 };
@@ -264,6 +273,7 @@ SP_MUSTCHECK struct session_id pool_ledger_chore_done(struct pool_ledger *ledger
 struct warm {
 	int fd;
 	int64_t since_ms;
+	uint64_t identity; /* the chore's */
 };
 
 /*

@@ -25,6 +25,8 @@ struct runtime_pools {
  * those that remember something the memo. False: no memory.
  */
 SP_MUSTCHECK bool runtime_pools_attach(struct runtime_pools *pools, struct config *config);
+/* One that was attached does not come into force: the servers are those of the old one again. */
+void runtime_pools_restate(const struct config *old);
 /*
  * Tells the first of those who wait for a slot, as many as there are free slots,
  * once more: a message may have been lost, or a server have come up.

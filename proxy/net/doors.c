@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sallyport/accept_pause.h"
 #include "sallyport/fd_registry.h"
 #include "sallyport/proxy_reader.h"
 #include "sallyport/stream.h"
@@ -52,8 +53,7 @@ struct doors {
 	struct arrival *arrivals;
 	size_t arrivals_n;
 	struct ledger ledger; /* of the arrivals */
-	bool paused;
-	struct event on_resume;
+	struct accept_pause pause;
 };
 
 int door_open(const struct netaddr *address)
@@ -219,35 +219,12 @@ static void arrive(struct doors *doors, const struct knock *knock, int fd)
 
 /* --- accepting --------------------------------------------------------------------------------- */
 
-static void watch_all(struct doors *doors)
+static void watch_all(void *owner, bool on)
 {
+	struct doors *doors = owner;
+
 	for (struct door *d = doors->first; d != NULL; d = d->next)
-		(void)event_add(&d->on_accept, NULL);
-}
-
-static void on_resume(evutil_socket_t fd, short what, void *arg)
-{
-	struct doors *doors = arg;
-
-	(void)fd;
-	(void)what;
-	doors->paused = false;
-	watch_all(doors);
-}
-
-/* Out of descriptors or memory: those that wait would be reported for ever. */
-static void pause_accepting(struct doors *doors)
-{
-	const struct timeval rest = { DOOR_PAUSE_MS / 1000, DOOR_PAUSE_MS % 1000 * 1000 };
-
-	if (doors->paused)
-		return;
-	counter_add(doors->counters, COUNT_ACCEPT_PAUSES, 1);
-	if (event_add(&doors->on_resume, &rest) != 0)
-		return;
-	doors->paused = true;
-	for (struct door *d = doors->first; d != NULL; d = d->next)
-		event_del(&d->on_accept);
+		(void)(on ? event_add(&d->on_accept, NULL) : event_del(&d->on_accept));
 }
 
 /* One connection: 0, -EAGAIN when none waits, or -errno. */
@@ -284,7 +261,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (rc != 0 && rc != -EAGAIN)
-		pause_accepting(door->doors);
+		(void)accept_pause_begin(&door->doors->pause, door->doors->counters);
 }
 
 int doors_sweep(struct doors *doors, const struct door_terms *door)
@@ -365,8 +342,8 @@ bool doors_follow(struct doors *doors, struct door_plan **plan)
 		door_close(gone);
 	}
 	door_plan_free(plan);
-	if (!doors->paused)
-		watch_all(doors);
+	if (!doors->pause.resting)
+		watch_all(doors, true);
 	return ok;
 }
 
@@ -382,7 +359,7 @@ struct doors *doors_new(struct event_base *base, struct port_registry *registry,
 	doors->counters = counters;
 	doors->deliver = deliver;
 	doors->owner = owner;
-	evtimer_assign(&doors->on_resume, base, on_resume, doors);
+	accept_pause_init(&doors->pause, base, watch_all, doors);
 	return doors;
 }
 
@@ -393,7 +370,7 @@ void doors_free(struct doors **doorsptr)
 	*doorsptr = NULL;
 	if (doors == NULL)
 		return;
-	event_del(&doors->on_resume);
+	accept_pause_fini(&doors->pause);
 	while (doors->arrivals != NULL)
 		arrival_free(doors->arrivals);
 	while (doors->first != NULL) {

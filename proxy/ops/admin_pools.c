@@ -25,24 +25,41 @@ static const char *lessons_text(unsigned lessons, char *buf, size_t size)
 	return buf;
 }
 
-static void server_row(struct report *r, const struct pool_config *pool,
-                       const struct pool_server_status *s, int64_t now_ms)
+static const struct server_config *find_server(const struct pool_config *pool, const char *name)
 {
-	char lessons[64];
-	char address[NETADDR_TEXT_MAX];
+	for (size_t i = 0; i < pool->servers_n; i++) {
+		if (strcmp(pool->servers[i].name, name) == 0)
+			return &pool->servers[i];
+	}
+	return NULL;
+}
 
-	if (s->vacant && s->sessions == 0)
-		return;
-	report_row_begin(r);
-	report_cell_text(r, pool->name);
-	report_cell_text(r, s->terms.name);
-	report_cell_text(r, !s->configured ? "gone" : s->leaving ? "leaving" : server_state_name(s->state));
-	report_cell_u64(r, s->sessions);
-	report_cell_u64(r, s->terms.max_sessions);
-	report_cell_u64(r, s->terms.weight);
-	report_cell_u64(r, s->logons);
-	report_cell_u64(r, s->failures);
-	report_cell_u64(r, s->failures_in_row);
+static bool is_there(const struct pool_server_status *s)
+{
+	return s->configured && !s->vacant && !s->leaving;
+}
+
+/* Where it is: of a name that is followed the address it stands for, else as configured. */
+static void address_cell(struct report *r, const struct server_config *server, const struct pool_server_status *s)
+{
+	char address[NETADDR_TEXT_MAX];
+	char text[300];
+
+	if (s->address.family != AF_UNSPEC) {
+		report_cell_text(r, netaddr_format(&s->address, address));
+	} else if (server == NULL || s->terms.follows) {
+		report_cell_none(r);
+	} else if (server->address.family != AF_UNSPEC) {
+		report_cell_text(r, netaddr_format(&server->address, address));
+	} else {
+		snprintf(text, sizeof(text), "%s:%u", server->host, server->port);
+		report_cell_text(r, text);
+	}
+}
+
+static void health_cells(struct report *r, const struct pool_config *pool, const struct server_config *server,
+                         const struct pool_server_status *s, int64_t now_ms)
+{
 	if (s->response_us > 0)
 		report_cell_i64(r, s->response_us);
 	else
@@ -51,9 +68,7 @@ static void server_row(struct report *r, const struct pool_config *pool,
 		report_cell_i64(r, sp_max64(s->down_until_ms - now_ms, 0));
 	else
 		report_cell_none(r);
-	report_cell_text(r, lessons_text(s->lessons, lessons, sizeof(lessons)));
-	report_cell_u64(r, s->share);
-	report_cell_u64(r, s->warm);
+	report_cell_text(r, server != NULL ? check_kind_name(config_check_kind(pool, server)) : "");
 	report_cell_u64(r, s->checks);
 	report_cell_u64(r, s->checks_failed);
 	report_cell_text(r, s->check_text);
@@ -62,38 +77,81 @@ static void server_row(struct report *r, const struct pool_config *pool,
 	else
 		report_cell_none(r);
 	report_cell_text(r, s->reason);
-	report_cell_text(r, s->address.family != AF_UNSPEC ? netaddr_format(&s->address, address) : "");
+}
+
+static void server_row(struct report *r, const struct pool_config *pool,
+                       const struct pool_server_status *s, int64_t now_ms)
+{
+	const struct server_config *server = s->configured ? find_server(pool, s->terms.name) : NULL;
+	char lessons[64];
+
+	if (s->vacant && s->sessions == 0)
+		return;
+	report_row_begin(r);
+	report_cell_text(r, pool->name);
+	report_cell_text(r, s->terms.name);
+	address_cell(r, server, s);
+	report_cell_text(r, !s->configured ? "gone" : s->leaving ? "leaving" : server_state_name(s->state));
+	report_cell_text(r, s->terms.backup ? "yes" : "no");
+	report_cell_u64(r, s->terms.weight);
+	report_cell_u64(r, s->share);
+	report_cell_u64(r, s->sessions);
+	report_cell_u64(r, s->terms.max_sessions);
+	report_cell_u64(r, s->warm);
+	report_cell_u64(r, s->logons);
+	report_cell_u64(r, s->failures);
+	report_cell_u64(r, s->failures_in_row);
+	health_cells(r, pool, server, s, now_ms);
+	report_cell_text(r, lessons_text(s->lessons, lessons, sizeof(lessons)));
 	report_cell_u64(r, s->lookups_failed);
 	report_row_end(r);
 }
 
-static void waiting_table(struct report *r, const struct config *config)
+static void pool_row(struct report *r, const struct pool_config *pool)
 {
-	static const char *const columns[] = { "pool", "waiting" };
+	struct pool_server_status status[POOL_SERVERS_MAX];
+	size_t servers = 0, up = 0, sessions = 0;
+	size_t n = pool->ledger != NULL ? pool_ledger_status(pool->ledger, status, POOL_SERVERS_MAX) : 0;
+
+	for (size_t i = 0; i < n && i < POOL_SERVERS_MAX; i++) {
+		servers += is_there(&status[i]);
+		up += is_there(&status[i]) && status[i].state == SERVER_UP;
+		sessions += status[i].sessions;
+	}
+	report_row_begin(r);
+	report_cell_text(r, pool->name);
+	report_cell_text(r, balance_algorithm_name(pool->balance));
+	report_cell_u64(r, servers);
+	report_cell_u64(r, up);
+	report_cell_u64(r, sessions);
+	if (pool->ledger != NULL)
+		report_cell_u64(r, pool_ledger_waiting(pool->ledger));
+	else
+		report_cell_none(r);
+	report_row_end(r);
+}
+
+static void pools_table(struct report *r, const struct config *config)
+{
+	static const char *const columns[] = { "pool", "balance", "servers", "up", "sessions", "waiting" };
 
 	report_table_begin(r, "pools", columns, SP_ARRAY_LEN(columns));
-	for (size_t i = 0; i < config->pools_n; i++) {
-		report_row_begin(r);
-		report_cell_text(r, config->pools[i].name);
-		if (config->pools[i].ledger != NULL)
-			report_cell_u64(r, pool_ledger_waiting(config->pools[i].ledger));
-		else
-			report_cell_none(r);
-		report_row_end(r);
-	}
+	for (size_t i = 0; i < config->pools_n; i++)
+		pool_row(r, &config->pools[i]);
 	report_table_end(r);
 }
 
 /* A pool has at most POOL_SERVERS_MAX servers (those that are gone come last); one pool a step. */
 enum admin_step admin_step_pools(struct admin_job *job, const struct ops_sources *sources)
 {
-	static const char *const columns[] = { "pool",        "server",       "state",
-		                               "sessions",    "max_sessions", "weight",
-		                               "logons",      "failures",     "failures_in_row",
-		                               "response_us", "down_for_ms",  "lessons",
-		                               "share",       "warm",         "checks",
-		                               "checks_failed", "last_check", "changed_ms",
-		                               "reason",      "address",      "lookups_failed" };
+	static const char *const columns[] = { "pool",        "server",      "address",
+		                               "state",       "backup",      "weight",
+		                               "share",       "sessions",    "max_sessions",
+		                               "warm",        "logons",      "failures",
+		                               "failures_in_row", "response_us", "down_for_ms",
+		                               "check",       "checks",      "checks_failed",
+		                               "last_check",  "changed_ms",  "reason",
+		                               "lessons",     "lookups_failed" };
 	const struct config *config = sources->config != NULL ? *sources->config : NULL;
 	struct pool_server_status status[POOL_SERVERS_MAX];
 	struct report *r = &job->report;
@@ -113,7 +171,7 @@ enum admin_step admin_step_pools(struct admin_job *job, const struct ops_sources
 		return ADMIN_MORE;
 	}
 	report_table_end(r);
-	waiting_table(r, config);
+	pools_table(r, config);
 	return admin_finish(job);
 }
 
@@ -126,15 +184,6 @@ static const struct pool_config *find_pool(const struct config *config, const ch
 			return &config->pools[i];
 	}
 	return NULL;
-}
-
-static bool has_server(const struct pool_config *pool, const char *name)
-{
-	for (size_t i = 0; i < pool->servers_n; i++) {
-		if (strcmp(pool->servers[i].name, name) == 0)
-			return true;
-	}
-	return false;
 }
 
 static enum server_state ordered_state(enum admin_verb verb)
@@ -167,7 +216,7 @@ enum admin_step admin_step_order(struct admin_job *job, const struct ops_sources
 	char text[ADMIN_ERROR_MAX];
 	bool changed;
 
-	if (pool == NULL || pool->ledger == NULL || !has_server(pool, job->request.server)) {
+	if (pool == NULL || pool->ledger == NULL || find_server(pool, job->request.server) == NULL) {
 		snprintf(text, sizeof(text), "there is no server %s/%s", job->request.pool, job->request.server);
 		return admin_refuse(job, text);
 	}

@@ -130,10 +130,6 @@ static void check_server(struct config_build *build, size_t i, size_t j)
 	const struct pool_config *pool = &build->config->pools[i];
 	const struct server_config *server = &pool->servers[j];
 
-	if (config_check_kind(pool, server) == CHECK_TRANSFER &&
-	    (server->data == DATA_PORT || server->data == DATA_EPRT))
-		server_error(build, i, j, "data",
-			     "a transfer check needs a passive data connection: check = logon for this server");
 	if (server->warm == 0)
 		return;
 	if (server->proxy_protocol != SERVER_PROXY_NONE || server->transparent)

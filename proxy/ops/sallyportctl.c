@@ -185,8 +185,8 @@ static const struct {
 	  { "id", "client", "user", "server_name", "place", "verb", "age_ms", "idle_ms", "due_ms",
 	    "bytes_up", "bytes_down", NULL } },
 	{ "servers",
-	  { "pool", "server", "state", "sessions", "max_sessions", "logons", "failures",
-	    "down_for_ms", "lessons", "reason", NULL } },
+	  { "pool", "server", "state", "backup", "weight", "sessions", "max_sessions", "warm", "logons",
+	    "failures", "down_for_ms", "changed_ms", "reason", NULL } },
 };
 
 struct table {

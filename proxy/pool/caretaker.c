@@ -161,7 +161,7 @@ static bool has_pool(const struct config *config, const char *name)
 static bool on_warm(void *owner, enum check_verdict verdict, const char *text, int fd)
 {
 	struct job *job = owner;
-	struct warm warm = { fd, sp_now_ms() };
+	struct warm warm = { fd, sp_now_ms(), job->chore.identity };
 	bool taken = false;
 
 	if (verdict != VERDICT_PASSED) {

@@ -34,6 +34,8 @@ static const char *step_name(const struct probe *p)
 		[PROBE_TYPE] = "TYPE",
 		[PROBE_EPSV] = "EPSV",
 		[PROBE_PASV] = "PASV",
+		[PROBE_EPRT] = "EPRT",
+		[PROBE_PORT] = "PORT",
 		[PROBE_DATA_DIAL] = "data connection",
 		[PROBE_COMMAND] = "transfer",
 		[PROBE_DATA] = "transfer",
@@ -322,6 +324,8 @@ static void on_reply(struct probe *p, const struct reply *reply)
 	case PROBE_TYPE:
 	case PROBE_EPSV:
 	case PROBE_PASV:
+	case PROBE_EPRT:
+	case PROBE_PORT:
 	case PROBE_DATA_DIAL:
 	case PROBE_COMMAND:
 	case PROBE_DATA:
@@ -479,6 +483,7 @@ static struct probe *make(struct event_base *base, const struct probe_ops *ops, 
 	connect_init(&p->data_dial);
 	control_init(&p->control);
 	stream_init(&p->data);
+	p->listen_fd = -1;
 	evtimer_assign(&p->timer, base, on_timer, p);
 	return p;
 }

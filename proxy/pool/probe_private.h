@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
 /*
- * What the files of the probe share: probe.c (its life, the way to 230) and
- * probe_transfer.c (from there to 226).
+ * What the files of the probe share: probe.c (its life, the way to 230),
+ * probe_transfer.c (from there to 226), probe_listen.c (the port for a server
+ * that makes the data connection itself).
  */
 #ifndef SALLYPORT_PROBE_PRIVATE_H
 #define SALLYPORT_PROBE_PRIVATE_H
@@ -25,6 +26,8 @@ enum probe_step {
 	PROBE_TYPE,
 	PROBE_EPSV,
 	PROBE_PASV,
+	PROBE_EPRT,
+	PROBE_PORT,
 	PROBE_DATA_DIAL,
 	PROBE_COMMAND, /* LIST or RETR: its 1yz */
 	PROBE_DATA,    /* the data, and the final reply */
@@ -51,8 +54,12 @@ struct probe {
 	struct reply_reader replies;
 	struct netaddr peer;
 
+	unsigned ways_left; /* to make the data connection; bits by enum probe_step */
 	struct connect data_dial;
+	int listen_fd; /* -1: there is none */
+	struct event on_accept;
 	struct stream data;
+	bool data_begun;
 	bool data_securing;
 	bool data_ended;  /* orderly */
 	bool data_final;  /* the server says that all went well */
@@ -85,5 +92,13 @@ void probe_transfer_begin(struct probe *p);
 /* A reply to one of its steps. */
 void probe_transfer_on_reply(struct probe *p, const struct reply *reply);
 void probe_transfer_drop(struct probe *p);
+/* The server's connection to our port is there; the descriptor is the probe's now. */
+void probe_data_came(struct probe *p, int fd);
+
+/* --- probe_listen.c --- */
+
+/* Opens a port for the server: 0 or -errno. */
+int probe_open_port(struct probe *p, struct netaddr *bound);
+void probe_close_port(struct probe *p);
 
 #endif

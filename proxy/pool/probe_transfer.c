@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
 /*
- * A probe's transfer: a listing or a file over a passive data connection, under
- * TLS with the control connection's session where that is protected. Dead data
+ * A probe's transfer: a listing or a file over a data connection made in the way
+ * of the server's sessions, under TLS with the control connection's session where
+ * that is protected. Dead data
  * channels are the usual failure of FTP servers behind firewalls, and nothing
  * on the control connection shows them.
  */
@@ -29,6 +30,7 @@ static const char *argument_of(const struct probe *p)
 void probe_transfer_drop(struct probe *p)
 {
 	connect_cancel(&p->data_dial);
+	probe_close_port(p);
 	stream_abort(&p->data);
 }
 
@@ -91,9 +93,12 @@ static void on_data_secured(void *owner, int result)
 	stream_watch(&p->data, STREAM_READ);
 }
 
+/* The server has said that it begins, and the connection is there. */
 static void begin_data(struct probe *p)
 {
-	p->step = PROBE_DATA;
+	if (p->step != PROBE_DATA || p->data_begun || !stream_is_open(&p->data))
+		return;
+	p->data_begun = true;
 	if (!p->prot) {
 		stream_watch(&p->data, STREAM_READ);
 		return;
@@ -102,6 +107,19 @@ static void begin_data(struct probe *p)
 	if (tls_connect(&p->data, p->task.server->tls.context, probe_tls_name(p), &p->control.stream,
 			on_data_secured, p) != 0)
 		probe_void(p, "out of memory");
+}
+
+static void open_data(struct probe *p, int fd)
+{
+	stream_open(&p->data, p->base, fd, &p->ledger, LEDGER_DATA_FD, SESSION_ID_NONE, SP_HERE, on_data_ready, p);
+}
+
+/* To be called where nothing flushes what was said. */
+static void say_command(struct probe *p)
+{
+	probe_say(p, PROBE_COMMAND, verb_of(p), argument_of(p));
+	if (!probe_is_leaving(p) && control_flush(&p->control) == -EAGAIN)
+		stream_watch(&p->control.stream, STREAM_READ | STREAM_WRITE);
 }
 
 static void on_data_dialled(void *owner, int fd, const struct netaddr *address, int error)
@@ -113,14 +131,18 @@ static void on_data_dialled(void *owner, int fd, const struct netaddr *address, 
 		probe_failed(p, strerror(error));
 		return;
 	}
-	stream_open(&p->data, p->base, fd, &p->ledger, LEDGER_DATA_FD, SESSION_ID_NONE, SP_HERE, on_data_ready, p);
+	open_data(p, fd);
 	if (p->task.server->proxy_protocol_data && !probe_send_header(p, &p->data)) {
 		probe_failed(p, "the PROXY header could not be sent");
 		return;
 	}
-	probe_say(p, PROBE_COMMAND, verb_of(p), argument_of(p));
-	if (!probe_is_leaving(p) && control_flush(&p->control) == -EAGAIN)
-		stream_watch(&p->control.stream, STREAM_READ | STREAM_WRITE);
+	say_command(p);
+}
+
+void probe_data_came(struct probe *p, int fd)
+{
+	open_data(p, fd);
+	begin_data(p);
 }
 
 static void dial_data(struct probe *p, const struct netaddr *target)
@@ -132,48 +154,93 @@ static void dial_data(struct probe *p, const struct netaddr *target)
 		      on_data_dialled, p);
 }
 
-/* --- replies ------------------------------------------------------------------------------ */
+/* --- ways to make the data connection, in the order in which they are tried -------------- */
 
-static void ask_for_port(struct probe *p)
+#define WAY(step) (1u << (step))
+
+static unsigned ways_of(const struct probe *p)
 {
-	bool pasv = p->task.server->data == DATA_PASV;
+	bool ipv4 = p->peer.family == AF_INET;
 
-	probe_say(p, pasv ? PROBE_PASV : PROBE_EPSV, pasv ? "PASV" : "EPSV", "");
+	switch (p->task.server->data) {
+	case DATA_EPSV:
+		return WAY(PROBE_EPSV);
+	case DATA_PASV:
+		return WAY(PROBE_PASV);
+	case DATA_EPRT:
+		return WAY(PROBE_EPRT);
+	case DATA_PORT:
+		return WAY(PROBE_PORT);
+	case DATA_AUTO:
+	case DATA_CLIENT:
+		break;
+	}
+	return WAY(PROBE_EPSV) | WAY(PROBE_EPRT) | (ipv4 ? WAY(PROBE_PASV) | WAY(PROBE_PORT) : 0);
 }
 
-static void on_epsv_answer(struct probe *p, const struct reply *reply)
+static void offer_port(struct probe *p, bool eprt)
+{
+	char address[FTP_ADDRESS_TEXT_MAX];
+	struct netaddr bound;
+	int result = probe_open_port(p, &bound);
+
+	p->step = eprt ? PROBE_EPRT : PROBE_PORT;
+	if (result != 0)
+		probe_void(p, strerror(-result));
+	else if ((eprt ? ftp_address_write_eprt(address, &bound) : ftp_address_write_port(address, &bound)) == 0)
+		probe_failed(p, "our address there is not IPv4");
+	else
+		probe_say(p, p->step, eprt ? "EPRT" : "PORT", address);
+}
+
+static void try_next_way(struct probe *p)
+{
+	enum probe_step way = PROBE_EPSV;
+
+	while (!(p->ways_left & WAY(way)))
+		way++;
+	p->ways_left &= ~WAY(way);
+	if (way == PROBE_EPSV || way == PROBE_PASV)
+		probe_say(p, way, way == PROBE_EPSV ? "EPSV" : "PASV", "");
+	else
+		offer_port(p, way == PROBE_EPRT);
+}
+
+/* "Not implemented" and the like lead to the next way; what goes wrong otherwise is what the check is for. */
+static void refuse_way(struct probe *p, const struct reply *reply)
+{
+	probe_close_port(p);
+	if (reply->code >= 500 && p->ways_left != 0)
+		try_next_way(p);
+	else
+		fail_with(p, reply);
+}
+
+static void on_passive_answer(struct probe *p, const struct reply *reply)
 {
 	struct netaddr target = p->peer;
+	struct netaddr said;
 	uint16_t port;
 
 	if (reply->code == 229 && ftp_address_parse_229(reply->text, &port)) {
 		netaddr_set_port(&target, port);
-		dial_data(p, &target);
-	} else if (reply->code >= 500 && p->task.server->data != DATA_EPSV) {
-		probe_say(p, PROBE_PASV, "PASV", "");
+	} else if (reply->code == 227 && ftp_address_parse_227(reply->text, &said)) {
+		netaddr_set_port(&target, netaddr_port(&said));
+		target = p->task.server->trust_pasv_address ? said : target;
 	} else {
-		fail_with(p, reply);
-	}
-}
-
-static void on_pasv_answer(struct probe *p, const struct reply *reply)
-{
-	struct netaddr said;
-	struct netaddr target = p->peer;
-
-	if (reply->code != 227 || !ftp_address_parse_227(reply->text, &said)) {
-		fail_with(p, reply);
+		refuse_way(p, reply);
 		return;
 	}
-	netaddr_set_port(&target, netaddr_port(&said));
-	dial_data(p, p->task.server->trust_pasv_address ? &said : &target);
+	dial_data(p, &target);
 }
+
+/* --- replies ------------------------------------------------------------------------------ */
 
 static void on_command_answer(struct probe *p, const struct reply *reply)
 {
 	if (reply_is_preliminary(reply->code)) {
-		if (p->step == PROBE_COMMAND)
-			begin_data(p);
+		p->step = PROBE_DATA;
+		begin_data(p);
 		return;
 	}
 	if (!reply_is_positive(reply->code)) {
@@ -181,8 +248,8 @@ static void on_command_answer(struct probe *p, const struct reply *reply)
 		return;
 	}
 	/* Some say 226 without a 150 when there is nothing to send. */
-	if (p->step == PROBE_COMMAND)
-		begin_data(p);
+	p->step = PROBE_DATA;
+	begin_data(p);
 	if (probe_is_leaving(p))
 		return;
 	p->data_final = true;
@@ -191,14 +258,21 @@ static void on_command_answer(struct probe *p, const struct reply *reply)
 
 void probe_transfer_on_reply(struct probe *p, const struct reply *reply)
 {
-	if (p->step == PROBE_EPSV)
-		on_epsv_answer(p, reply);
-	else if (p->step == PROBE_PASV)
-		on_pasv_answer(p, reply);
-	else if (p->step == PROBE_COMMAND || p->step == PROBE_DATA)
+	bool ok = reply_is_positive(reply->code);
+
+	if (p->step == PROBE_EPSV || p->step == PROBE_PASV) {
+		on_passive_answer(p, reply);
+	} else if (p->step == PROBE_EPRT || p->step == PROBE_PORT) {
+		if (ok)
+			say_command(p);
+		else
+			refuse_way(p, reply);
+	} else if (p->step == PROBE_COMMAND || p->step == PROBE_DATA) {
 		on_command_answer(p, reply);
-	else if (p->step == PROBE_TYPE && reply_is_positive(reply->code))
-		ask_for_port(p);
-	else
+	} else if (p->step == PROBE_TYPE && ok) {
+		p->ways_left = ways_of(p);
+		try_next_way(p);
+	} else {
 		fail_with(p, reply); /* TYPE is refused, or nobody asked */
+	}
 }

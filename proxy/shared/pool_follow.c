@@ -8,18 +8,10 @@
 #include "pool_place.h"
 #include "sallyport/clock.h"
 
-/* Another server, of which nothing is known; orders are for the place and stay. */
 static void settle_address(struct place *place, int64_t now_ms)
 {
-	memset(&place->health, 0, sizeof(place->health));
-	place->trial = false;
-	place->changed_ms = now_ms;
 	place->name_hash = addresses_hash(&place->address);
-	place->check_text[0] = '\0';
-	(void)sp_copy(place->reason, sizeof(place->reason), "an address of its name");
-	atomic_store_explicit(&place->lessons, 0, memory_order_relaxed);
-	atomic_store_explicit(&place->failures_in_row, 0, memory_order_relaxed);
-	atomic_store_explicit(&place->response_us, 0, memory_order_relaxed);
+	pool_ledger_settle_server(place, now_ms, "an address of its name");
 }
 
 static void read_place(const struct place *place, struct address_place *row)
@@ -64,6 +56,7 @@ struct addresses_change pool_ledger_follow(struct pool_ledger *ledger, const uin
 		write_place(place, &rows[i], now_ms);
 		identities[i] = place->terms.identity ^ place->name_hash;
 	}
+	wait_queue_has_news(&ledger->waiters);
 	core_lock_drop(&ledger->lock);
 	for (size_t i = 0; i < n; i++) {
 		if (rows[i].fresh)

@@ -92,8 +92,10 @@ bool pool_ledger_served(struct pool_ledger *ledger, struct slot *slot, int64_t r
 	               place->order == SERVER_UP;
 
 	publish_failures(place);
-	if (changed)
-		note_change(place, now_ms, "served a logon");
+	if (changed) {
+		note_change(place, now_ms, "it answered a logon");
+		wait_queue_has_news(&ledger->waiters);
+	}
 	if (slot->trial)
 		place->trial = false;
 	core_lock_drop(&ledger->lock);
@@ -141,6 +143,7 @@ bool pool_ledger_set_state(struct pool_ledger *ledger, const char *name, enum se
 		if (is_meant(ledger->places[i], name) && order(ledger->places[i], state, now_ms, reason))
 			changed = true;
 	}
+	wait_queue_has_news(&ledger->waiters);
 	core_lock_drop(&ledger->lock);
 	return changed;
 }
@@ -179,13 +182,17 @@ bool pool_ledger_checked(struct pool_ledger *ledger, const struct pool_chore *ch
 	core_lock_take(&ledger->lock, __func__);
 
 	struct place *place = place_at(ledger, chore->place);
-	bool changed = apply_verdict(place, verdict, now_ms) && place->order == SERVER_UP;
+	bool counts = chore->identity == place_identity(place);
+	bool changed = counts && apply_verdict(place, verdict, now_ms) && place->order == SERVER_UP;
 
 	place->checks++;
 	publish_failures(place);
-	(void)sp_copy(place->check_text, sizeof(place->check_text), text);
-	if (changed)
+	if (counts)
+		(void)sp_copy(place->check_text, sizeof(place->check_text), text);
+	if (changed) {
 		note_change(place, now_ms, text);
+		wait_queue_has_news(&ledger->waiters);
+	}
 	*state = place_state(place);
 	core_lock_drop(&ledger->lock);
 	return changed;
@@ -233,7 +240,7 @@ static bool begin_warm(struct pool_ledger *ledger, struct place *place, int64_t 
     SP_REQUIRES(ledger->lock, sp_any_shard)
 {
 	if (place_state(place) != SERVER_UP || now_ms < place->warm_at_ms || place->terms.max_sessions == 1 ||
-	    place->warm_n + place->opening >= place->terms.warm || !reserve(ledger, place))
+	    place_warm(place) + place->opening >= place->terms.warm || !reserve(ledger, place))
 		return false;
 	place->opening++;
 	return true;
@@ -245,6 +252,7 @@ static void write_chore(struct pool_chore *to, enum pool_chore_kind kind, const 
 	to->kind = kind;
 	to->failed = false;
 	to->place = (uint16_t)number;
+	to->identity = place_identity(place);
 	memcpy(to->name, place->terms.name, sizeof(to->name));
 	to->address = place->address;
 }
@@ -279,6 +287,7 @@ struct session_id pool_ledger_chore_done(struct pool_ledger *ledger, const struc
 
 	SP_ASSERT(place->reserved > 0);
 	place->reserved--;
+	wait_queue_has_news(&ledger->waiters);
 	if (chore->kind == CHORE_CHECK) {
 		place->checking = false;
 	} else {
@@ -307,8 +316,12 @@ struct session_id pool_ledger_warm_put(struct pool_ledger *ledger, const struct 
 
 	struct place *place = place_at(ledger, chore->place);
 
-	*taken = place->configured && place_is_there(place) && place_state(place) == SERVER_UP &&
-	         place->warm_n < place->terms.warm && place->warm_n < POOL_WARM_MAX;
+	/* A reload may have set a limit under what is there. */
+	bool too_many = place->terms.max_sessions != 0 && place_taken(place) > place->terms.max_sessions;
+
+	*taken = place->configured && place_is_there(place) && place_state(place) == SERVER_UP && !too_many &&
+	         warm->identity == place_identity(place) && place_warm(place) < place->terms.warm &&
+	         place->warm_n < POOL_WARM_MAX;
 	if (*taken) {
 		SP_ASSERT(place->opening > 0);
 		place->opening--;
@@ -332,6 +345,7 @@ size_t pool_ledger_warm_take(struct pool_ledger *ledger, uint16_t number, struct
 	n = place->warm_n;
 	memcpy(out, place->warm, n * sizeof(out[0]));
 	place->warm_n = 0;
+	place->warm_stale = 0;
 	place->opening += (uint32_t)n;
 	write_chore(chore, CHORE_WARM, place, number);
 	*age_ms = place->terms.warm_age_ms;

@@ -14,6 +14,7 @@
 #include "sallyport/clock.h"
 
 _Static_assert(POOL_SERVERS_MAX <= BALANCE_ROWS_MAX, "a pool fits one choice");
+_Static_assert(POOL_PLACES_MAX <= WAIT_QUEUE_PLACES_MAX, "a place fits a set");
 
 struct pool_ledger *pool_ledger_new(enum balance_algorithm algorithm)
 {
@@ -112,6 +113,20 @@ static size_t settle_place(struct pool_ledger *ledger, const struct pool_server_
 	return i;
 }
 
+void pool_ledger_settle_server(struct place *place, int64_t now_ms, const char *reason)
+{
+	memset(&place->health, 0, sizeof(place->health));
+	place->trial = false;
+	place->warm_stale = place->warm_n;
+	place->warm_at_ms = 0;
+	place->changed_ms = now_ms;
+	place->check_text[0] = '\0';
+	(void)sp_copy(place->reason, sizeof(place->reason), reason);
+	atomic_store_explicit(&place->lessons, 0, memory_order_relaxed);
+	atomic_store_explicit(&place->failures_in_row, 0, memory_order_relaxed);
+	atomic_store_explicit(&place->response_us, 0, memory_order_relaxed);
+}
+
 /* Which address of its name it has is not known (any more). */
 static void forget_address(struct place *place)
 {
@@ -132,7 +147,7 @@ static void restate(struct place *place, const struct pool_server_terms *terms, 
 	place->changed_ms = now_ms;
 	if (terms->state == SERVER_UP)
 		health_begin(&place->health, now_ms);
-	(void)sp_copy(place->reason, sizeof(place->reason), "configured");
+	(void)sp_copy(place->reason, sizeof(place->reason), POOL_REASON_CONFIGURED);
 }
 
 static void configure_locked(struct pool_ledger *ledger, const struct pool_server_terms terms[],
@@ -153,10 +168,12 @@ static void configure_locked(struct pool_ledger *ledger, const struct pool_serve
 	for (size_t i = 0; i < n; i++) {
 		size_t p = settle_place(ledger, &terms[i], &spares[i]);
 		struct place *place = ledger->places[p];
+		bool known = place->terms.name[0] != '\0';
+		bool same = place->terms.identity == terms[i].identity && place->terms.follows == terms[i].follows;
 
-		if (place->terms.identity != terms[i].identity)
-			atomic_store_explicit(&place->lessons, 0, memory_order_relaxed);
-		if (place->terms.identity != terms[i].identity || !terms[i].follows)
+		if (known && !same)
+			pool_ledger_settle_server(place, now_ms, POOL_REASON_MOVED);
+		if (!same)
 			forget_address(place);
 		restate(place, &terms[i], now_ms);
 		place->terms = terms[i];
@@ -187,6 +204,7 @@ bool pool_ledger_configure(struct pool_ledger *ledger, enum balance_algorithm al
 		if (ok) {
 			ledger->algorithm = algorithm;
 			configure_locked(ledger, terms, n, spares, places);
+			wait_queue_has_others(&ledger->waiters);
 		}
 		core_lock_drop(&ledger->lock);
 	}
@@ -218,7 +236,7 @@ static bool is_eligible(const struct place *place, int64_t now_ms)
 /* What is reserved and cannot be had by a logon. */
 static uint32_t kept_back(const struct place *place)
 {
-	return place->reserved - (uint32_t)place->warm_n;
+	return place->reserved - (uint32_t)place_warm(place);
 }
 
 /* How many sessions it can take now. */
@@ -233,38 +251,54 @@ static size_t room_of(const struct place *place, int64_t now_ms)
 	return place_state(place) == SERVER_DOWN && room > 1 ? 1 : room;
 }
 
-/* The room of the servers proper; that of the backups only when none of those can be chosen. */
-struct rooms {
-	size_t proper;
-	size_t backup;
-	bool any;
-};
-
-static void rooms_add(struct rooms *rooms, const struct place *place, int64_t now_ms)
+static bool is_proper(const struct place *place, int64_t now_ms)
 {
-	size_t room = room_of(place, now_ms);
-
-	if (place_is_backup(place)) {
-		rooms->backup += room;
-		return;
-	}
-	rooms->proper += room;
-	rooms->any = rooms->any || (is_eligible(place, now_ms) && place_weight(place) != 0);
+	return !place_is_backup(place) && is_eligible(place, now_ms) && place_weight(place) != 0;
 }
 
-static size_t rooms_sum(const struct rooms *rooms)
+/* Where there is room for whoever may be sent to the places `of`; NULL: to any, as those who wait decide. */
+static void survey(const struct pool_ledger *ledger, const struct place_set *of, int64_t now_ms,
+                   struct wait_room *room) SP_REQUIRES(ledger->lock, sp_any_shard)
 {
-	return rooms->any ? rooms->proper : rooms->backup;
+	bool any_proper = false;
+
+	memset(room, 0, sizeof(*room));
+	room->places_n = ledger->places_n;
+	for (size_t i = 0; i < ledger->places_n; i++) {
+		const struct place *place = ledger->places[i];
+		bool asked = of == NULL || (of->bits[i / 64] >> i % 64 & 1) != 0;
+		bool proper = is_proper(place, now_ms);
+		size_t n = room_of(place, now_ms);
+
+		if (place->configured)
+			place_set_add(&room->known, i);
+		if (proper)
+			place_set_add(&room->proper, i);
+		any_proper = any_proper || (proper && asked);
+		if (n == 0 || !asked)
+			continue;
+		place_set_add(&room->open, i);
+		room->left[proper ? ROOM_PROPER : ROOM_BACKUP] += n;
+	}
+	if (of != NULL && any_proper)
+		room->left[ROOM_BACKUP] = 0;
+}
+
+static struct place_set usable_for(const struct pool_ask *ask)
+{
+	struct place_set usable = { { 0 } };
+
+	for (size_t i = 0; i < ask->places_n; i++) {
+		if ((ask->tried >> i & 1) == 0)
+			place_set_add(&usable, ask->places[i]);
+	}
+	return usable;
 }
 
 /* --- waiters ------------------------------------------------------------------- */
 
-bool pool_ledger_wait(struct pool_ledger *ledger, struct session_id id)
-{
-	return pool_ledger_wait_before(ledger, id, 0);
-}
-
-bool pool_ledger_wait_before(struct pool_ledger *ledger, struct session_id id, unsigned priority)
+static bool join(struct pool_ledger *ledger, struct session_id id, unsigned priority,
+                 const struct place_set *usable) SP_EXCLUDES(sp_any_shard)
 {
 	SP_ASSERT_UNLOCKED();
 
@@ -274,12 +308,28 @@ bool pool_ledger_wait_before(struct pool_ledger *ledger, struct session_id id, u
 		return false;
 	waiter->id = id;
 	waiter->priority = priority;
+	waiter->usable = *usable;
 	core_lock_take(&ledger->lock, __func__);
 	if (wait_queue_join(&ledger->waiters, waiter))
 		waiter = NULL;
 	core_lock_drop(&ledger->lock);
 	free(waiter); /* it waits already */
 	return true;
+}
+
+bool pool_ledger_wait(struct pool_ledger *ledger, struct session_id id)
+{
+	struct place_set all;
+
+	memset(&all, 0xff, sizeof(all));
+	return join(ledger, id, 0, &all);
+}
+
+bool pool_ledger_wait_before(struct pool_ledger *ledger, const struct pool_ask *ask, unsigned priority)
+{
+	const struct place_set usable = usable_for(ask);
+
+	return join(ledger, ask->id, priority, &usable);
 }
 
 void pool_ledger_leave(struct pool_ledger *ledger, struct session_id id)
@@ -298,11 +348,12 @@ size_t pool_ledger_waiting(struct pool_ledger *ledger)
 
 struct session_id pool_ledger_offer_locked(struct pool_ledger *ledger, int64_t now_ms)
 {
-	struct rooms rooms = { 0 };
+	struct wait_room room;
 
-	for (size_t i = 0; i < ledger->places_n; i++)
-		rooms_add(&rooms, ledger->places[i], now_ms);
-	return wait_queue_tell(&ledger->waiters, rooms_sum(&rooms), now_ms, WAITER_REPEAT_MS);
+	if (wait_queue_length(&ledger->waiters) == 0)
+		return SESSION_ID_NONE;
+	survey(ledger, NULL, now_ms, &room);
+	return wait_queue_tell(&ledger->waiters, &room, now_ms, WAITER_REPEAT_MS);
 }
 
 struct session_id pool_ledger_offer(struct pool_ledger *ledger, int64_t now_ms)
@@ -338,20 +389,30 @@ static void fill_row(struct balance_row *row, const struct place *place, int64_t
 		row->sessions = max; /* full, since the rest is reserved */
 }
 
-/* The rows of the choice, and the room that all those the asker has not tried have together. */
-static size_t fill_rows(struct pool_ledger *ledger, const struct pool_ask *ask,
-                        struct balance_row rows[]) SP_REQUIRES(ledger->lock, sp_any_shard)
+/*
+ * Whether those who wait leave room for the asker, who may be one of them.
+ * Where all of it is theirs alone, the row is made full.
+ */
+static bool has_turn(const struct pool_ledger *ledger, const struct pool_ask *ask, struct balance_row rows[])
+    SP_REQUIRES(ledger->lock, sp_any_shard)
 {
-	struct rooms rooms = { 0 };
+	uint32_t claims[POOL_PLACES_MAX];
+	struct place_set usable;
+	struct wait_room room;
 
+	if (wait_queue_length(&ledger->waiters) == 0)
+		return true;
+	usable = usable_for(ask);
+	survey(ledger, &usable, ask->now_ms, &room);
+	if (room.left[ROOM_PROPER] + room.left[ROOM_BACKUP] == 0)
+		return true; /* for nothing: the choice says why */
+	if (!wait_queue_has_turn(&ledger->waiters, ask->id, &room, claims))
+		return false;
 	for (size_t i = 0; i < ask->places_n; i++) {
-		const struct place *place = place_at(ledger, ask->places[i]);
-
-		fill_row(&rows[i], place, ask->now_ms);
-		if ((ask->tried >> i & 1) == 0)
-			rooms_add(&rooms, place, ask->now_ms);
+		if (room_of(ledger->places[ask->places[i]], ask->now_ms) <= claims[ask->places[i]])
+			rows[i].sessions = rows[i].max_sessions;
 	}
-	return rooms_sum(&rooms);
+	return true;
 }
 
 static void grant(struct place *place, uint16_t number, size_t server, struct slot *slot)
@@ -366,7 +427,7 @@ static void grant(struct place *place, uint16_t number, size_t server, struct sl
 		.address = place->address,
 	};
 	place->trial = slot->trial;
-	if (place->warm_n == 0)
+	if (place_warm(place) == 0)
 		return;
 	/* The newest: the server closes the oldest first. */
 	slot->warm = true;
@@ -395,9 +456,10 @@ static enum pool_answer choose_locked(struct pool_ledger *ledger, const struct p
 		.hash_source = ask->hash_source,
 		.random = ask->random,
 	};
-	size_t room = fill_rows(ledger, ask, rows);
 
-	if (room > 0 && !wait_queue_has_turn(&ledger->waiters, ask->id, room))
+	for (size_t i = 0; i < ask->places_n; i++)
+		fill_row(&rows[i], place_at(ledger, ask->places[i]), ask->now_ms);
+	if (!has_turn(ledger, ask, rows))
 		return POOL_FULL;
 
 	int chosen = balance_choose(ledger->algorithm, rows, ask->places_n, &terms);
@@ -457,6 +519,7 @@ struct session_id pool_ledger_release(struct pool_ledger *ledger, struct slot *s
 	place->sessions--;
 	if (slot->trial)
 		place->trial = false; /* it ended without a verdict: another one may try */
+	wait_queue_has_news(&ledger->waiters);
 
 	struct session_id next = pool_ledger_offer_locked(ledger, now_ms);
 
@@ -508,7 +571,7 @@ static void copy_status(const struct place *place, int64_t now_ms, struct pool_s
 		.checks = place->checks,
 		.checks_failed = place->checks_failed,
 		.share = health_share(&place->health, &place->terms.health, now_ms),
-		.warm = (uint32_t)place->warm_n,
+		.warm = (uint32_t)place_warm(place),
 		.reserved = place->reserved,
 		.down_until_ms = place->order == SERVER_DOWN ? CLOCK_NEVER : place->health.out_until_ms,
 		.changed_ms = place->changed_ms,

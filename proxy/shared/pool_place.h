@@ -32,6 +32,7 @@ struct place {
 	int64_t changed_ms; /* the last change of state; 0: none */
 	struct warm warm[POOL_WARM_MAX]; /* the newest last */
 	size_t warm_n;
+	size_t warm_stale; /* the first of them lead to a server that is not at this place any more */
 	int64_t warm_at_ms; /* not tried before */
 	struct netaddr address; /* AF_UNSPEC: vacant, or as configured */
 	uint32_t weight; /* of its address; 0: as configured */
@@ -86,6 +87,18 @@ static inline bool place_is_awaited(const struct place *place)
 	       place->lookups_failed_in_row == 0;
 }
 
+/* Another one is another server. */
+static inline uint64_t place_identity(const struct place *place)
+{
+	return place->address.family == AF_UNSPEC ? place->terms.identity
+						  : place->terms.identity ^ place->name_hash;
+}
+
+static inline size_t place_warm(const struct place *place)
+{
+	return place->warm_n - place->warm_stale;
+}
+
 static inline uint32_t place_weight(const struct place *place)
 {
 	return place->weight > 0 ? place->weight : place->terms.weight;
@@ -102,6 +115,8 @@ static inline uint32_t place_taken(const struct place *place)
 	return place->sessions + place->reserved;
 }
 
+/* Another server is at this place now, of which nothing is known; orders are for the place and stay. */
+void pool_ledger_settle_server(struct place *place, int64_t now_ms, const char *reason);
 /* The place of a name, or ledger->places_n. */
 size_t pool_ledger_find(const struct pool_ledger *ledger, const char *name)
     SP_REQUIRES(ledger->lock, sp_any_shard);

@@ -92,30 +92,101 @@ struct waiter *wait_queue_leave_first(struct wait_queue *queue)
 	return queue->first != NULL ? wait_queue_leave(queue, queue->first->id) : NULL;
 }
 
-bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, size_t room)
+/* Backups are for those who can be sent to no server proper, however full these are. */
+static enum room_kind use_of(const struct waiter *waiter, const struct wait_room *room, struct place_set *where)
 {
-	if (room > wait_queue_length(queue))
-		return true;
-	for (const struct waiter *w = queue->first; w != NULL && room > 0; w = w->next) {
-		if (session_id_eq(w->id, id))
-			return true;
-		room -= !w->late;
+	uint64_t proper = 0, open = 0;
+
+	for (size_t i = 0; i * 64 < room->places_n; i++)
+		proper |= waiter->usable.bits[i] & room->proper.bits[i];
+	for (size_t i = 0; i * 64 < room->places_n; i++) {
+		uint64_t kind = proper != 0 ? room->proper.bits[i] : ~room->proper.bits[i];
+
+		where->bits[i] = waiter->usable.bits[i] & room->open.bits[i] & kind;
+		open |= where->bits[i];
 	}
-	return room > 0;
+	if (open == 0)
+		return ROOM_NONE;
+	return proper != 0 ? ROOM_PROPER : ROOM_BACKUP;
 }
 
-struct session_id wait_queue_tell(struct wait_queue *queue, size_t room, int64_t now_ms,
+static void claim(const struct place_set *where, size_t places_n, uint32_t claims[])
+{
+	size_t only = places_n;
+
+	for (size_t i = 0; i * 64 < places_n; i++) {
+		uint64_t bits = where->bits[i];
+
+		if (bits == 0)
+			continue;
+		if (only != places_n || (bits & (bits - 1)) != 0)
+			return; /* it has a choice */
+		only = i * 64 + (size_t)__builtin_ctzll(bits);
+	}
+	if (only != places_n)
+		claims[only]++;
+}
+
+bool wait_queue_has_turn(const struct wait_queue *queue, struct session_id id, const struct wait_room *room,
+                         uint32_t claims[])
+{
+	size_t left[] = { room->left[ROOM_PROPER], room->left[ROOM_BACKUP] };
+	struct place_set where;
+
+	memset(claims, 0, room->places_n * sizeof(claims[0]));
+	for (const struct waiter *w = queue->first; w != NULL && left[ROOM_PROPER] + left[ROOM_BACKUP] > 0; w = w->next) {
+		enum room_kind use;
+
+		if (session_id_eq(w->id, id))
+			return true;
+		use = w->late ? ROOM_NONE : use_of(w, room, &where);
+		if (use == ROOM_NONE || left[use] == 0)
+			continue;
+		left[use]--;
+		claim(&where, room->places_n, claims);
+	}
+	return left[ROOM_PROPER] + left[ROOM_BACKUP] > 0;
+}
+
+static bool is_hopeless(const struct waiter *waiter, const struct wait_room *room)
+{
+	for (size_t i = 0; i * 64 < room->places_n; i++) {
+		if ((waiter->usable.bits[i] & room->known.bits[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+static struct session_id tell(struct waiter *waiter, bool late, int64_t now_ms)
+{
+	waiter->late = late;
+	waiter->vain = false;
+	waiter->told = true;
+	waiter->told_ms = now_ms;
+	return waiter->id;
+}
+
+struct session_id wait_queue_tell(struct wait_queue *queue, const struct wait_room *room, int64_t now_ms,
                                   int64_t repeat_ms)
 {
-	for (struct waiter *w = queue->first; w != NULL && room > 0; w = w->next) {
-		if (!w->told || w->told_ms + repeat_ms <= now_ms) {
-			w->late = w->told;
-			w->told = true;
-			w->told_ms = now_ms;
-			return w->id;
-		}
-		room -= !w->late;
+	size_t left[] = { room->left[ROOM_PROPER], room->left[ROOM_BACKUP] };
+	struct place_set where;
+
+	for (struct waiter *w = queue->first;
+	     w != NULL && (queue->others || left[ROOM_PROPER] + left[ROOM_BACKUP] > 0); w = w->next) {
+		bool anew = w->vain && w->news != queue->news;
+		bool due = !w->told || anew || w->told_ms + repeat_ms <= now_ms;
+		enum room_kind use = use_of(w, room, &where);
+
+		if (due && use == ROOM_NONE && is_hopeless(w, room))
+			return tell(w, true, now_ms);
+		if (use == ROOM_NONE || left[use] == 0)
+			continue;
+		if (due)
+			return tell(w, w->told && !anew, now_ms);
+		left[use] -= !w->late;
 	}
+	queue->others = false;
 	return SESSION_ID_NONE;
 }
 
@@ -123,6 +194,9 @@ void wait_queue_came_in_vain(struct wait_queue *queue, struct session_id id)
 {
 	struct waiter *waiter = *find(queue, id);
 
-	if (waiter != NULL)
-		waiter->late = waiter->told;
+	if (waiter == NULL || !waiter->told)
+		return;
+	waiter->late = true;
+	waiter->vain = true;
+	waiter->news = queue->news;
 }

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import servers as real  # noqa: E402
 from sallyport import Configuration, Direct, Sallyport  # noqa: E402
-from support import DIRECT  # noqa: E402
+from support import DIRECT, cache_folder, run  # noqa: E402
 
 
 def pytest_configure(config):
@@ -52,6 +52,21 @@ def fleet():
     for server in running.values():
         server.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def logons():
+    """The load program, built once for its source."""
+    source = Path(__file__).parent / "logons.c"
+    folder = cache_folder() / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / f"logons-{source.stat().st_mtime_ns:x}"
+    if not program.exists():
+        made = folder / f"{program.name}.{os.getpid()}"
+        done = run([os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-o", made, source])
+        assert done.returncode == 0, done.stderr
+        made.rename(program)  # several test processes may do this at once
+    return program
 
 
 @pytest.fixture(params=sorted(real.ALL))

@@ -67,9 +67,9 @@ class RealServer(abc.ABC):
     def command(self):
         """Write what configuration it needs and return the argument vector."""
 
-    def start(self):
+    def start(self, port=None):
         for _ in range(5):  # somebody else may take the port between our look and the daemon's bind
-            self.port = free_port(self.host)
+            self.port = port or free_port(self.host)
             self.output = open(self.folder / "output.log", "ab")
             self.process = subprocess.Popen(
                 self.command(),
@@ -81,8 +81,8 @@ class RealServer(abc.ABC):
             with contextlib.suppress(AssertionError):
                 eventually(lambda: self.process.poll() is not None or accepts(self.host, self.port), 10)
                 if self.process.poll() is None:
-                    # the probe's session must not be counted among those of a test
-                    eventually(lambda: self.sessions() == 0, 10)
+                    # the probe's session must not be counted among those of a test; one that comes back has others
+                    eventually(lambda: port is not None or self.sessions() == 0, 10)
                     return self
             self.stop()
         raise Unavailable(f"{self.name} does not start: {(self.folder / 'output.log').read_text()[-2000:]}")
@@ -94,6 +94,14 @@ class RealServer(abc.ABC):
                 os.killpg(self.process.pid, signal.SIGKILL)  # children that serve sessions: our own group
             self.output.close()
             self.process = None
+
+    def kill(self):
+        """As a crash would end it, sessions and all; start(port) brings it back."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.output.close()
+        self.process = None
 
     def sessions(self):
         """Control connections that the server has open."""

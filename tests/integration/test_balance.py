@@ -2,6 +2,8 @@
 """Which server a logon gets: balancing, the next one when one fails, limits, names."""
 
 import contextlib
+import signal
+import socket
 import time
 
 import pytest
@@ -119,6 +121,26 @@ def test_server_that_comes_back_is_used_again(sallyport):
         assert front.wait_event("server_down")["server_name"] == front.wait_event("server_up")["server_name"] == "s0"
 
 
+def test_server_that_comes_back_is_up_when_it_refuses_a_password(sallyport):
+    """A no is an answer: the one who tries the server first need not know his password."""
+    port = free_port()
+    front = sallyport(f"127.0.0.1:{port}", pool={"health": {"fall": 1}})
+    with RudeClient(front.host, front.port) as client:
+        client.ask("USER u", 421)
+    assert front.ask("show pools")["servers"][0]["state"] == "down"
+    with RudeServer(port=port, table={"PASS": "530 Login incorrect"}) as back, contextlib.ExitStack() as stack:
+
+        def tried():
+            client = stack.enter_context(RudeClient(front.host, front.port))
+            if client.ask("USER u").code == 331:
+                client.ask("PASS p", 530)
+            return back.verbs().count("PASS") > 0
+
+        eventually(tried, 40)
+        assert front.wait_event("server_up")["text"] == "it answered a logon"
+        assert front.ask("show pools")["servers"][0]["state"] == "up"
+
+
 def test_full_server_makes_logons_wait_their_turn(sallyport):
     with RudeServer() as server, contextlib.ExitStack() as stack:
         front = sallyport(server, server={"max_sessions": 2}, pool={"queue_timeout": "20s"})
@@ -220,6 +242,32 @@ def test_routes_send_users_to_their_pools_and_refuse_others_without_a_server(sal
             client.logon("somebody").quit()
         assert (logons_at([one]), logons_at([two])) == ([2], [1])
         assert "USER root" not in one.commands() + two.commands()
+
+
+def test_a_reload_that_is_refused_leaves_the_servers_as_they_were(sallyport):
+    """Refused late, for a port that somebody else has: by then the pools must not have heard of it."""
+    with servers(2) as (one, two), socket.create_server(("127.0.0.1", 0)) as taken:
+        front = sallyport(one, server={"max_sessions": 3})
+        port = taken.getsockname()[1]
+        front.configuration.servers = (two,)
+        front.configuration.extra = f'pool more {{ server m {{ address = "{two.address}" }} }}\n'
+        front.configuration.extra += 'route { users = { "m" } pool = more }\n'
+        front.configuration.server = [{"state": "drain"}]
+        front.configuration.listener["passive_ports"] = f"pooled:{port}-{port}"
+        front.write_configuration()
+        front.signal(signal.SIGHUP)
+        assert str(port) in front.wait_event("config_refused")["text"]
+        log_on_and_off(front, 2)
+        assert logons_at([one, two]) == [2, 0]
+        (row,) = front.ask("show pools")["servers"]
+        assert (row["state"], row["max_sessions"]) == ("up", 3)
+        del front.configuration.listener["passive_ports"]
+        front.configuration.server = [{"max_sessions": 1}]
+        front.write_configuration()
+        front.signal(signal.SIGHUP)
+        front.wait_event("config_loaded", 2)
+        log_on_and_off(front, 1)
+        assert logons_at([one, two]) == [2, 1]
 
 
 def test_two_workers_share_a_pools_turns(sallyport):

@@ -87,6 +87,67 @@ def test_each_kind_of_check_sees_what_the_ones_before_it_cannot(sallyport, fault
         assert "in time" in text or row(front)["checks_failed"] == 0
 
 
+WAYS = {
+    "auto": "EPSV",
+    "epsv": "EPSV",
+    "pasv": "PASV",
+    "eprt": "EPRT",
+    "port": "PORT",
+}
+
+
+@pytest.mark.parametrize("data", sorted(WAYS))
+def test_transfer_check_goes_the_way_of_the_sessions(sallyport, data):
+    with RudeServer() as server:
+        front = sallyport(server, pool=checked("transfer"), server={"data": data}, top={"workers": 1})
+        wait_checks(front, 2)
+        eventually(lambda: row(front)["last_check"] == "check transfer passed", what=lambda: row(front))
+        assert WAYS[data] in server.verbs()
+        assert not (set(WAYS.values()) - {WAYS[data]}) & set(server.verbs())
+
+
+@pytest.mark.parametrize(("host", "last"), [("127.0.0.1", "PORT"), ("::1", "EPRT")])
+def test_transfer_check_finds_the_way_that_a_server_knows(sallyport, host, last):
+    known = {"EPSV": "500 ?", "PASV": "502 ?"} | ({"EPRT": "500 ?"} if last == "PORT" else {})
+    with RudeServer(host=host, table=known) as server:
+        front = sallyport(server, pool=checked("transfer"), top={"workers": 1})
+        wait_checks(front, 2)
+        eventually(lambda: row(front)["last_check"] == "check transfer passed", what=lambda: row(front))
+        wanted = ["EPSV", "PASV", "EPRT", "PORT"] if last == "PORT" else ["EPSV", "EPRT"]
+        assert [verb for verb in server.history[0].commands if verb.split()[0] in WAYS.values()][-1].startswith(last)
+        assert [c.split()[0] for c in server.history[0].commands if c.split()[0] in WAYS.values()] == wanted
+
+
+def from_elsewhere(session, _):
+    """Somebody who is not the server connects to our port."""
+    with contextlib.suppress(OSError), socket.create_connection(session.target, 20, ("127.0.0.9", 0)) as stranger:
+        session.say("150 Here")
+        stranger.settimeout(20)
+        with contextlib.suppress(OSError):
+            stranger.recv(1)
+    hang(session, _)
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ({"LIST": say("150 Here", hang)}, "transfer: no answer in time"),
+        ({"LIST": "226 Nothing to see"}, "transfer: no answer in time"),
+        ({"LIST": from_elsewhere}, "transfer: no answer in time"),
+        ({"PORT": "500 PORT is for others"}, "500 PORT is for others"),
+        ({"LIST": "425 Cannot connect to you"}, "425 Cannot connect to you"),
+    ],
+)
+def test_a_server_that_does_not_come_to_our_port_is_down(sallyport, table, text):
+    with RudeServer(table=table) as server:
+        pool = checked("transfer", timeout="1s" if "in time" in text else "60s")
+        front = sallyport(server, pool=pool, server={"data": "port"}, top={"workers": 1})
+        wait_state(front, "down")
+        eventually(lambda: text in row(front)["last_check"], what=lambda: row(front))
+        server.table.clear()
+        wait_state(front, "up")
+
+
 def test_nobody_there_is_seen_by_every_check(sallyport):
     front = sallyport(f"127.0.0.1:{free_port()}", pool=checked("connect"))
     assert "connecting: Connection refused" in wait_state(front, "down")["reason"]

@@ -17,21 +17,6 @@ from support import cache_folder, eventually, run, stop_process
 pytestmark = [pytest.mark.proxy, pytest.mark.slow]
 
 
-@pytest.fixture(scope="session")
-def logons():
-    """The load program, built once for its source."""
-    source = Path(__file__).parent / "logons.c"
-    folder = cache_folder() / "bin"
-    folder.mkdir(parents=True, exist_ok=True)
-    program = folder / f"logons-{source.stat().st_mtime_ns:x}"
-    if not program.exists():
-        made = folder / f"{program.name}.{os.getpid()}"
-        done = run([os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-o", made, source])
-        assert done.returncode == 0, done.stderr
-        made.rename(program)  # several test processes may do this at once
-    return program
-
-
 @contextlib.contextmanager
 def quick_server(logons):
     """A server that answers at once: its address, and what it counted, in .result after the end."""

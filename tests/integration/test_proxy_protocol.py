@@ -656,7 +656,7 @@ def test_behind_haproxy(sallyport, haproxy, send):
             client.quit()
 
 
-@pytest.mark.parametrize(("version", "host"), [("v1", "127.0.0.1"), ("v2", "127.0.0.1"), ("v2", "::1")])
+@pytest.mark.parametrize(("version", "host"), [("v1", "127.0.0.1"), ("v1", "::1"), ("v2", "127.0.0.1"), ("v2", "::1")])
 def test_haproxy_takes_our_header(sallyport, haproxy, version, host):
     """HAProxy stands before the server, reads our header and writes its own from what it understood."""
     with HeaderServer() as server:

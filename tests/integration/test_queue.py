@@ -3,6 +3,7 @@
 
 import contextlib
 import signal
+import time
 
 import pytest
 from rude import RudeClient, RudeServer
@@ -209,3 +210,91 @@ def test_without_the_key_who_waits_hears_nothing(sallyport):
         with holding_the_only_place(front), RudeClient(front.host, front.port) as client:
             assert client.ask("USER anna").code == 421
             assert bytes(client.raw).count(b"\r\n") == 2  # the greeting and the 421
+
+
+def test_who_waits_for_one_server_is_not_passed_over_there(sallyport, tmp_path):
+    """However busy the other one is: its room is not for him, and his own server's is for nobody before him."""
+    users = tmp_path / "users.map"
+    users.write_text("anna main/s1\nholder main/s1\n")
+    with RudeServer() as s0, RudeServer() as s1, contextlib.ExitStack() as stack:
+        front = sallyport(
+            s0,
+            s1,
+            server={"max_sessions": 1},
+            extra=f'route {{ user_map = "{users}" }}\nroute {{ pool = main policy = main }}\n',
+            route={"users": ["nobody-else"]},
+        )
+        holder = stack.enter_context(RudeClient(front.host, front.port)).logon("holder")
+        busy = stack.enter_context(RudeClient(front.host, front.port)).logon("busy")
+        clients = []
+        for n, user in enumerate(("anna", "b", "c")):
+            clients.append(stack.enter_context(RudeClient(front.host, front.port)))
+            clients[-1].say(f"USER {user}")
+            waiting(front, n + 1)
+        busy.quit()
+        holder.quit()
+        for client in clients[:2]:
+            client.expect(331)
+            client.ask("PASS x", 230)
+        assert (users_at(s0), users_at(s1)) == (["busy", "b"], ["holder", "anna"])
+        waiting(front, 1)
+        clients[1].quit()
+        clients[2].expect(331)
+        clients[2].ask("PASS x", 230)
+        assert users_at(s0) == ["busy", "b", "c"]
+
+
+def test_a_route_to_a_backup_has_its_turn_there(sallyport, tmp_path):
+    users = tmp_path / "users.map"
+    users.write_text("anna main/s1\nholder main/s1\nproper main/s0\n")
+    with RudeServer() as s0, RudeServer() as s1:
+        front = sallyport(
+            s0,
+            s1,
+            server=[{"max_sessions": 1}, {"max_sessions": 1, "backup": True}],
+            route={"user_map": str(users)},
+        )
+        with RudeClient(front.host, front.port) as proper, RudeClient(front.host, front.port) as anna:
+            proper.logon("proper")
+            with holding_the_only_place(front) as holder:
+                anna.say("USER anna")
+                waiting(front, 1)
+                holder.quit()
+                anna.expect(331)
+                anna.ask("PASS x", 230)
+        assert (users_at(s0), users_at(s1)) == (["proper"], ["holder", "anna"])
+
+
+def test_how_long_a_client_thinks_is_not_the_servers_time(sallyport):
+    """A client that takes its time over the password: the server has answered at once."""
+    with RudeServer() as server:
+        front = sallyport(server, pool={"balance": "least_response_time"}, top={"workers": 1})
+        with RudeClient(front.host, front.port) as client:
+            began = time.monotonic()
+            client.ask("USER anna", 331)
+            asked = time.monotonic()
+            time.sleep(0.3)
+            said = time.monotonic()
+            client.ask("PASS x", 230)
+            waited = asked - began + time.monotonic() - said
+            client.quit()
+        # what the client has waited for is the most that it can have been, whatever the machine adds
+        assert 0 < front.ask("show pools")["servers"][0]["response_us"] <= waited * 1e6 + 5000
+
+
+def test_who_waits_for_a_server_that_a_reload_has_taken_away_is_told_so(sallyport):
+    """At once, not when its time is over; whoever comes then is at the new one."""
+    with RudeServer() as old, RudeServer() as new:
+        front = sallyport(old, server={"max_sessions": 1}, pool={"queue_timeout": "1h"}, policy={"login_timeout": "2h"})
+        with holding_the_only_place(front) as holder, RudeClient(front.host, front.port) as client:
+            client.say("USER anna")
+            waiting(front, 1)
+            front.configuration.servers = (new,)
+            text = front.configuration.text(front.folder).replace("server s0", "server t0")
+            front.write_configuration(text)
+            front.signal(signal.SIGHUP)
+            client.expect(421)
+            log_on(front, "anna")
+            holder.ask("PWD", 257)  # who is there stays
+        assert users_at(new) == ["anna"] and users_at(old) == ["holder"]
+        eventually(lambda: [row["server"] for row in front.ask("show pools")["servers"]] == ["t0"])

@@ -8,8 +8,9 @@ import time
 
 import pytest
 from rude import RudeClient, RudeServer, close, say
-from sallyport import SANITIZERS, Configuration, find_binary
-from support import eventually, run
+from sallyport import SANITIZERS, Configuration, find_binary, section_text
+from support import eventually, free_port, run
+from tls import Authority
 
 pytestmark = pytest.mark.proxy
 
@@ -53,6 +54,42 @@ def test_a_route_can_be_asked_from_the_shell(tmp_path):
     assert done.returncode == 2 and "place" in done.stderr
     done = run([find_binary(), "-c", file, "--route", "user=a"], env=os.environ | SANITIZERS)
     assert done.returncode == 2 and "-t" in done.stderr
+
+
+INPUTS = {  # what a route asks for: what gives it, and what does not
+    "listeners": (["inner"], "listener=inner", "listener=main"),
+    "sources": (["2001:db8::/32"], "source=2001:db8::7", "source=192.0.2.7"),
+    "hosts": (["*.partner.test"], "host=ftp.partner.test", "host=partner.test"),
+    "times": (["mon-fri 08:00-18:00"], "time=fri 17:59", "time=fri 18:00"),
+    "users": (["acme-*"], "user=acme-1", "user=bcme-1"),
+    "certificates": (["CN=robot,O=*"], "certificate=CN=robot,O=Partner", "certificate=CN=robot"),
+}
+
+
+@pytest.mark.parametrize("condition", sorted(INPUTS))
+def test_every_condition_of_a_route_can_be_asked_for(tmp_path, condition):
+    """As it would be at a logon: the pool by the one route, or by the other and why."""
+    value, yes, no = INPUTS[condition]
+    authority = Authority(tmp_path / "ca")
+    pair = authority.issue("server.test")
+    tls = {"tls": "explicit", "certificate": pair.certificate, "private_key": pair.key}
+    tls |= {"client_certificates": "optional", "client_ca": authority.certificate}
+    file = tmp_path / "sallyport.conf"
+    text = Configuration(["127.0.0.1:21"], listener=tls).text(tmp_path)
+    parts = [
+        section_text("listener inner", {"bind": [f"127.0.0.1:{free_port()}"]} | tls),
+        'pool special { server t { address = "127.0.0.1:22" } }\npolicy strict { }\n',
+        section_text("route", {condition: value, "pool": "special", "policy": "strict"}),
+    ]
+    head, tail = text.split("route {", 1)
+    file.write_text("\n".join([head, *parts, "route {" + tail]))
+    user = "" if condition == "users" else "user=acme-1,"
+    done = ask(file, user + yes)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("result: pool special, policy strict (route 1)\n"), done.stdout
+    done = ask(file, user + no)
+    assert "route 1: does not match: " in done.stdout and done.returncode == 0, done.stdout
+    assert done.stdout.endswith("result: pool main, policy main (route 2)\n"), done.stdout
 
 
 # ------------------------------------------------------------------------------------------ maps of users

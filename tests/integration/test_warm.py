@@ -163,3 +163,22 @@ def test_server_that_is_down_gets_no_connections(sallyport):
         server.greeting = "220 well again"
         wait_state(front, "up")
         wait_warm(front, 2)
+
+
+def test_server_that_moves_leaves_its_connections_behind(sallyport):
+    """A logon behind the reload is at the new address, although the old one was warm."""
+    with RudeServer() as old, RudeServer() as new:
+        front = sallyport(old, server={"warm": 2, "warm_age": "1h"})
+        wait_warm(front, 2)
+        front.configuration.servers = (new,)
+        front.write_configuration()
+        front.signal(signal.SIGHUP)
+        front.wait_event("config_loaded", 2)
+        front.wait_event("server_state", server_name="s0", text="another address")
+        with RudeClient(front.host, front.port) as client:
+            client.logon("mover").quit()
+        assert "USER mover" in new.commands() and "USER mover" not in old.commands()
+        old.wait_gone()
+        assert "QUIT" in old.verbs()
+        wait_warm(front, 2)
+        assert row(front)["address"] == new.address and row(front)["failures"] == 0

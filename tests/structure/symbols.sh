@@ -37,7 +37,7 @@ allowed_for() { # NAME
 	pool_health) echo "$lock strlen strncmp pool_ledger_offer_locked health_begin health_logon_failed
 		health_logon_served health_check_failed health_check_passed health_check_skipped
 		health_check_is_due sp_copy sp_now_ms" ;;
-	pool_follow) echo "feature_memory_settle $lock addresses_follow addresses_hash sp_copy sp_now_ms" ;;
+	pool_follow) echo "pool_ledger_settle_server feature_memory_settle $lock addresses_follow addresses_hash sp_copy sp_now_ms" ;;
 	memo) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;
 	port_ledger | port_registry) echo "calloc free $lock" ;;
 	ticket_ring) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;

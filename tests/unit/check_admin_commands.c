@@ -273,8 +273,13 @@ START_TEST(pools_are_shown)
 	ck_assert_str_eq(json_string_value(json_object_get(row, "server")), "old1");
 	ck_assert_str_eq(json_string_value(json_object_get(row, "state")), "up");
 	ck_assert_int_eq(json_integer_value(json_object_get(row, "max_sessions")), 50);
+	ck_assert_str_eq(json_string_value(json_object_get(row, "backup")), "no");
+	ck_assert_int_eq(json_integer_value(json_object_get(row, "share")), 100);
 	row = json_array_get(json_object_get(json, "pools"), 0);
 	ck_assert_int_eq(json_integer_value(json_object_get(row, "waiting")), 0);
+	ck_assert_int_eq(json_integer_value(json_object_get(row, "servers")), 1);
+	ck_assert_int_eq(json_integer_value(json_object_get(row, "up")), 1);
+	ck_assert_str_eq(json_string_value(json_object_get(row, "balance")), "round_robin");
 	json_decref(json);
 }
 END_TEST

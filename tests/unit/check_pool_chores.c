@@ -190,7 +190,7 @@ static struct pool_server_terms warm_terms(uint32_t max, uint32_t warm)
 
 static void put(struct pool_ledger *ledger, const struct pool_chore *chore, int fd, bool wanted)
 {
-	const struct warm warm = { fd, now };
+	const struct warm warm = { fd, now, chore->identity };
 	bool taken;
 
 	(void)!pool_ledger_warm_put(ledger, chore, &warm, now, &taken).v;
@@ -231,6 +231,89 @@ START_TEST(warm_connections_go_to_logons_and_take_no_place_from_them)
 	(void)!pool_ledger_chore_done(ledger, &chore[0], now).v;
 	release(ledger, &slots[2]);
 	release(ledger, &slots[3]);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
+/* What is over a limit that a reload has set goes: first what serves nobody. */
+START_TEST(warm_connections_make_room_for_a_lower_limit)
+{
+	struct pool_server_terms terms = warm_terms(10, 4);
+	struct pool_ledger *ledger = pool_of(&terms, 1);
+	struct pool_chore chore[8];
+	struct warm warm[POOL_WARM_MAX];
+	struct slot slots[4] = { { 0 } };
+	int64_t age_ms;
+	size_t n, kept = 0;
+
+	for (uint64_t i = 0; i < 4; i++)
+		ck_assert_int_eq(acquire(ledger, 1 + i, &slots[i]), POOL_GRANTED);
+	ck_assert_uint_eq(chores(ledger, chore), 4);
+	for (int i = 0; i < 4; i++)
+		put(ledger, &chore[i], FD + i, true);
+	terms.max_sessions = 6;
+	ck_assert(pool_ledger_configure(ledger, BALANCE_FIRST, &terms, 1, places));
+	n = pool_ledger_warm_take(ledger, 0, chore, warm, &age_ms);
+	ck_assert_uint_eq(n, 4);
+	for (size_t i = 0; i < n; i++) {
+		bool taken;
+
+		(void)!pool_ledger_warm_put(ledger, chore, &warm[i], now, &taken).v;
+		if (!taken)
+			(void)!pool_ledger_chore_done(ledger, chore, now).v;
+		kept += taken;
+	}
+	ck_assert_uint_eq(kept, 2);
+	ck_assert_uint_eq(status_of(ledger, 0).sessions + status_of(ledger, 0).reserved, 6);
+	n = pool_ledger_warm_take(ledger, 0, chore, warm, &age_ms);
+	while (n-- > 0)
+		(void)!pool_ledger_chore_done(ledger, chore, now).v;
+	for (size_t i = 0; i < 4; i++)
+		release(ledger, &slots[i]);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
+/* A connection to the old address is nobody's, and it holds its place at the limit until it is closed. */
+START_TEST(warm_connections_do_not_move_with_the_server)
+{
+	struct pool_server_terms terms = warm_terms(4, 2);
+	struct pool_ledger *ledger = pool_of(&terms, 1);
+	struct pool_chore old[8], chore[8], check = { 0 };
+	struct warm warm[POOL_WARM_MAX];
+	struct slot slots[4] = { { 0 } };
+	enum server_state state;
+	int64_t age_ms;
+
+	ck_assert_uint_eq(chores(ledger, old), 2);
+	put(ledger, &old[0], FD, true);
+	terms.identity = 2;
+	terms.health.checked = true;
+	ck_assert(pool_ledger_configure(ledger, BALANCE_FIRST, &terms, 1, places));
+	put(ledger, &old[1], FD + 1, false);
+	ck_assert_uint_eq(status_of(ledger, 0).warm, 0);
+	for (uint64_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(acquire(ledger, 1 + i, &slots[i]), POOL_GRANTED);
+		ck_assert(!slots[i].warm);
+	}
+	ck_assert_int_eq(acquire(ledger, 3, &slots[2]), POOL_FULL);
+	(void)!pool_ledger_chore_done(ledger, &old[1], now).v;
+	ck_assert_uint_eq(pool_ledger_warm_take(ledger, 0, &chore[0], warm, &age_ms), 1);
+	ck_assert_int_eq(warm[0].fd, FD);
+	bool taken = true;
+	(void)!pool_ledger_warm_put(ledger, &chore[0], &warm[0], now, &taken).v;
+	ck_assert(!taken);
+	(void)!pool_ledger_chore_done(ledger, &chore[0], now).v;
+	/* Nor does the verdict of a check that went to the old one. */
+	check = old[0];
+	check.kind = CHORE_CHECK;
+	for (int i = 0; i < 9; i++)
+		ck_assert(!pool_ledger_checked(ledger, &check, VERDICT_FAILED, now, "dead", &state));
+	ck_assert_int_eq(state, SERVER_UP);
+	ck_assert_str_eq(status_of(ledger, 0).check_text, "");
+	release(ledger, &slots[0]);
+	release(ledger, &slots[1]);
+	ck_assert_uint_eq(status_of(ledger, 0).reserved, 0);
 	pool_ledger_free(&ledger);
 }
 END_TEST
@@ -360,7 +443,7 @@ START_TEST(limit_holds_whatever_happens)
 		if (open_n < 4)
 			open_n += pool_ledger_chores(ledger, now, &open[open_n], 4);
 		if (open_n > 0 && rand() % 2 == 0) {
-			const struct warm warm = { FD, now };
+			const struct warm warm = { FD, now, 0 };
 			bool taken = false;
 
 			open_n--;
@@ -401,6 +484,8 @@ int main(void)
 	tcase_add_test(tc, full_is_no_fault_while_some_are_ours);
 	tcase_add_test(tc, warm_connections_go_to_logons_and_take_no_place_from_them);
 	tcase_add_test(tc, warm_connections_are_looked_at_and_not_wanted_for_ever);
+	tcase_add_test(tc, warm_connections_make_room_for_a_lower_limit);
+	tcase_add_test(tc, warm_connections_do_not_move_with_the_server);
 	tcase_add_test(tc, backup_is_for_when_nobody_else_is_there_and_not_for_when_they_are_full);
 	tcase_add_test(tc, orders_go_through_a_reload_and_changed_words_are_orders);
 	tcase_add_test(tc, slow_start_is_for_servers_that_were_away);

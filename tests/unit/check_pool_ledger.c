@@ -75,6 +75,21 @@ static enum pool_answer acquire(struct pool_ledger *ledger, uint64_t id, struct 
 	return acquire_at(ledger, id, slot, NOW, 0);
 }
 
+/* Waits for the servers that are not in `tried`. */
+static bool wait_for(struct pool_ledger *ledger, uint64_t id, uint64_t tried, unsigned priority)
+{
+	const struct pool_ask ask = {
+		.id = id_of(id), .places = places, .places_n = places_n, .tried = tried
+	};
+
+	return pool_ledger_wait_before(ledger, &ask, priority);
+}
+
+static bool wait_before(struct pool_ledger *ledger, uint64_t id, unsigned priority)
+{
+	return wait_for(ledger, id, 0, priority);
+}
+
 static uint64_t release(struct pool_ledger *ledger, struct slot *slot)
 {
 	return pool_ledger_release(ledger, slot).v;
@@ -199,11 +214,11 @@ START_TEST(who_has_priority_goes_before_those_that_came_earlier)
 
 	ck_assert_int_eq(acquire(ledger, 1, &held), POOL_GRANTED);
 	for (size_t i = 0; i < SP_ARRAY_LEN(waiters); i++)
-		ck_assert(pool_ledger_wait_before(ledger, id_of(waiters[i].id), waiters[i].priority));
+		ck_assert(wait_before(ledger, waiters[i].id, waiters[i].priority));
 	pool_ledger_leave(ledger, id_of(12));
 	pool_ledger_leave(ledger, id_of(15));
-	ck_assert(pool_ledger_wait_before(ledger, id_of(18), 3));
-	ck_assert(pool_ledger_wait_before(ledger, id_of(11), 9)); /* twice: keeps its place */
+	ck_assert(wait_before(ledger, 18, 3));
+	ck_assert(wait_before(ledger, 11, 9)); /* twice: keeps its place */
 	for (size_t i = 0; i < SP_ARRAY_LEN(order); i++) {
 		ck_assert_uint_eq(release(ledger, &held), id_of(order[i]).v);
 		ck_assert_int_eq(acquire(ledger, order[SP_ARRAY_LEN(order) - 1 - i] + 100, &slot), POOL_FULL);
@@ -241,7 +256,7 @@ START_TEST(priorities_survive_any_coming_and_going)
 			priority[i] = (unsigned)(random >> 20) % 10;
 			since[i] = turn;
 			waiting++;
-			ck_assert(pool_ledger_wait_before(ledger, id_of(1 + i), priority[i]));
+			ck_assert(wait_before(ledger, 1 + i, priority[i]));
 		}
 		ck_assert_uint_eq(pool_ledger_waiting(ledger), waiting);
 	}
@@ -336,6 +351,139 @@ START_TEST(waiter_that_cannot_use_the_room_holds_up_nobody)
 	ck_assert_int_eq(acquire(ledger, 4, &slots[0]), POOL_GRANTED);
 	release(ledger, &slots[0]);
 	release(ledger, &slots[1]);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
+/* One slot of each server, in the order of the servers. */
+static void fill(struct pool_ledger *ledger, struct slot slots[])
+{
+	for (size_t i = 0; i < places_n; i++)
+		ck_assert_int_eq(acquire_at(ledger, 1 + i, &slots[i], NOW, ~(UINT64_C(1) << i)), POOL_GRANTED);
+}
+
+#define ONLY(server) (~(UINT64_C(1) << (server)))
+
+START_TEST(room_is_for_those_who_can_use_it)
+{
+	struct pool_ledger *ledger = pool_of(2, 1);
+	struct slot slots[2] = { { 0 } };
+
+	fill(ledger, slots);
+	ck_assert(wait_for(ledger, 11, ONLY(1), 0));
+	ck_assert(wait_for(ledger, 12, 0, 0));
+	ck_assert(wait_for(ledger, 13, 0, 0));
+	/* Busy days of the other server: the first in the queue is not asked, and not passed over either. */
+	ck_assert_uint_eq(release(ledger, &slots[0]), id_of(12).v);
+	ck_assert_int_eq(acquire(ledger, 12, &slots[0]), POOL_GRANTED);
+	ck_assert_uint_eq(release(ledger, &slots[0]), id_of(13).v);
+	ck_assert_int_eq(acquire(ledger, 20, &slots[0]), POOL_FULL); /* it is 13's */
+	ck_assert_uint_eq(release(ledger, &slots[1]), id_of(11).v);
+	ck_assert_int_eq(acquire_at(ledger, 21, &slots[1], NOW, ONLY(1)), POOL_FULL);
+	ck_assert_int_eq(acquire_at(ledger, 11, &slots[1], NOW, ONLY(1)), POOL_GRANTED);
+	ck_assert_int_eq(acquire(ledger, 13, &slots[0]), POOL_GRANTED);
+	ck_assert_uint_eq(pool_ledger_waiting(ledger), 0);
+	release(ledger, &slots[0]);
+	release(ledger, &slots[1]);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
+/* Both have room: who has a choice does not take that of those before him who have none. */
+START_TEST(who_has_a_choice_leaves_room_to_those_who_have_none)
+{
+	struct pool_ledger *ledger = pool_of(2, 1);
+	struct slot slots[2] = { { 0 } };
+
+	for (size_t only = 0; only < 2; only++) {
+		fill(ledger, slots);
+		ck_assert(wait_for(ledger, 11, ONLY(only), 0));
+		ck_assert(wait_for(ledger, 12, 0, 0));
+		ck_assert_uint_eq(release(ledger, &slots[1 - only]), id_of(12).v);
+		ck_assert_uint_eq(release(ledger, &slots[only]), id_of(11).v);
+		ck_assert_int_eq(acquire(ledger, 13, &slots[0]), POOL_FULL);
+		ck_assert_int_eq(acquire_at(ledger, 14, &slots[0], NOW, ONLY(only)), POOL_FULL);
+		ck_assert_int_eq(acquire(ledger, 12, &slots[1 - only]), POOL_GRANTED);
+		ck_assert_uint_eq(slots[1 - only].server, 1 - only);
+		ck_assert_int_eq(acquire_at(ledger, 11, &slots[only], NOW, ONLY(only)), POOL_GRANTED);
+		release(ledger, &slots[0]);
+		release(ledger, &slots[1]);
+	}
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
+/* A route to one server leads to a backup, too, while the others are well. */
+START_TEST(who_may_only_go_to_a_backup_is_told_of_its_room)
+{
+	struct pool_server_terms terms[] = { terms_of("proper", 1, 1), terms_of("backup", 1, 1) };
+	struct pool_ledger *ledger = pool_of(2, 1);
+	struct slot slots[2] = { { 0 } };
+
+	terms[1].backup = true;
+	ck_assert(pool_ledger_configure(ledger, BALANCE_LEAST_SESSIONS, terms, 2, places));
+	fill(ledger, slots);
+	ck_assert(wait_for(ledger, 11, 0, 0));
+	ck_assert(wait_for(ledger, 12, ONLY(1), 0));
+	ck_assert_uint_eq(release(ledger, &slots[1]), id_of(12).v);
+	ck_assert_int_eq(acquire(ledger, 20, &slots[1]), POOL_FULL);
+	ck_assert_int_eq(acquire_at(ledger, 21, &slots[1], NOW, ONLY(1)), POOL_FULL);
+	ck_assert_int_eq(acquire_at(ledger, 12, &slots[1], NOW, ONLY(1)), POOL_GRANTED);
+	ck_assert_uint_eq(release(ledger, &slots[0]), id_of(11).v);
+	ck_assert_int_eq(acquire(ledger, 11, &slots[0]), POOL_GRANTED);
+	/* With nobody ahead who could use it, the backup's room is free for whoever may only go there. */
+	ck_assert(wait_for(ledger, 13, 0, 0));
+	release(ledger, &slots[1]);
+	ck_assert_int_eq(acquire_at(ledger, 22, &slots[1], NOW, ONLY(1)), POOL_GRANTED);
+	release(ledger, &slots[0]);
+	release(ledger, &slots[1]);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
+/* A reload has taken away all servers that it may go to: it is told at once, and finds none. */
+START_TEST(who_waits_for_servers_that_are_gone_is_told_so)
+{
+	struct pool_server_terms terms[] = { terms_of("s1", 1, 1) };
+	struct pool_ledger *ledger = pool_of(2, 1);
+	struct slot slots[2] = { { 0 } };
+	uint16_t after[1];
+
+	fill(ledger, slots);
+	ck_assert(wait_for(ledger, 11, ONLY(1), 0));
+	ck_assert(wait_for(ledger, 12, ONLY(0), 0));
+	ck_assert(wait_for(ledger, 13, 0, 0));
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, 0);
+	ck_assert(pool_ledger_configure(ledger, BALANCE_LEAST_SESSIONS, terms, 1, after));
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, id_of(12).v);
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, 0);
+	ck_assert_int_eq(acquire_at(ledger, 12, &(struct slot){ 0 }, NOW, ONLY(0)), POOL_NONE);
+	pool_ledger_leave(ledger, id_of(12));
+	ck_assert_uint_eq(release(ledger, &slots[0]), 0); /* it is gone, too */
+	ck_assert_uint_eq(release(ledger, &slots[1]), id_of(11).v);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
+/* It comes when told, and finds that somebody was faster: the next room is its own again, at once. */
+START_TEST(who_came_in_vain_is_told_of_the_next_room_before_those_behind_it)
+{
+	struct pool_ledger *ledger = pool_of(1, 1);
+	struct slot slot = { 0 };
+
+	ck_assert_int_eq(acquire(ledger, 1, &slot), POOL_GRANTED);
+	ck_assert(wait_before(ledger, 11, 0));
+	ck_assert(wait_before(ledger, 12, 0));
+	ck_assert_uint_eq(release(ledger, &slot), id_of(11).v);
+	ck_assert(pool_ledger_set_state(ledger, "s0", SERVER_DRAIN, "by order"));
+	ck_assert_int_ne(acquire(ledger, 11, &slot), POOL_GRANTED);
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, 0);
+	ck_assert(pool_ledger_set_state(ledger, "s0", SERVER_UP, "by order"));
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, id_of(11).v);
+	ck_assert_uint_eq(pool_ledger_offer(ledger, sp_now_ms()).v, 0);
+	ck_assert_int_eq(acquire(ledger, 12, &slot), POOL_FULL);
+	ck_assert_int_eq(acquire(ledger, 11, &slot), POOL_GRANTED);
+	ck_assert_uint_eq(release(ledger, &slot), id_of(12).v);
 	pool_ledger_free(&ledger);
 }
 END_TEST
@@ -530,6 +678,38 @@ START_TEST(reload_keeps_counts_by_name_and_old_sessions_their_indices)
 }
 END_TEST
 
+/* The same name at another address: what the old server has shown is not held against the new one. */
+START_TEST(server_that_moves_is_another_server)
+{
+	struct pool_server_terms terms = terms_of("a", 1, 0);
+	struct pool_ledger *ledger = pool_ledger_new(BALANCE_FIRST);
+	struct slot slot = { 0 };
+
+	terms.health.fall = 1;
+	terms.identity = 1;
+	ck_assert(pool_ledger_configure(ledger, BALANCE_FIRST, &terms, 1, places));
+	places_n = 1;
+	ck_assert_int_eq(acquire(ledger, 1, &slot), POOL_GRANTED);
+	(void)pool_ledger_served(ledger, &slot, 5000);
+	ck_assert(pool_ledger_failed(ledger, &slot, sp_now_ms(), "connection refused"));
+	release(ledger, &slot);
+	ck_assert(pool_ledger_configure(ledger, BALANCE_FIRST, &terms, 1, places));
+	ck_assert_int_eq(status_of(ledger, 0).state, SERVER_DOWN); /* a reload alone heals nobody */
+	terms.identity = 2;
+	ck_assert(pool_ledger_configure(ledger, BALANCE_FIRST, &terms, 1, places));
+	ck_assert_int_eq(status_of(ledger, 0).state, SERVER_UP);
+	ck_assert_str_eq(status_of(ledger, 0).reason, "another address");
+	ck_assert_int_eq(status_of(ledger, 0).response_us, 0);
+	ck_assert_uint_eq(status_of(ledger, 0).logons, 1);
+	/* The operator's order is for the name. */
+	ck_assert(pool_ledger_set_state(ledger, "a", SERVER_DRAIN, "by order"));
+	terms.identity = 3;
+	ck_assert(pool_ledger_configure(ledger, BALANCE_FIRST, &terms, 1, places));
+	ck_assert_int_eq(status_of(ledger, 0).state, SERVER_DRAIN);
+	pool_ledger_free(&ledger);
+}
+END_TEST
+
 START_TEST(names_may_come_and_go_for_ever)
 {
 	struct pool_ledger *ledger = pool_ledger_new(BALANCE_FIRST);
@@ -581,7 +761,7 @@ static void tell(struct crowd *crowd, struct session_id id)
 		atomic_store(&crowd->turn[id.v - 1], 1);
 }
 
-/* A logon as a worker does it: ask, wait its turn, work, give back and tell the next. */
+/* A logon as a worker does it: ask, wait its turn, work, give back and tell the next. Some may go to one server only. */
 static void *log_on_often(void *arg)
 {
 	struct member *member = arg;
@@ -594,8 +774,10 @@ static void *log_on_often(void *arg)
 		};
 		struct slot slot = { 0 };
 
+		ask.tried = member->number < SERVERS ? ONLY(member->number) : 0;
+
 		while (pool_ledger_acquire(crowd->ledger, &ask, &slot) == POOL_FULL) {
-			MUST(pool_ledger_wait(crowd->ledger, id));
+			MUST(pool_ledger_wait_before(crowd->ledger, &ask, (unsigned)i % 3));
 			while (atomic_exchange(&crowd->turn[member->number], 0) == 0) {
 				sched_yield();
 				tell(crowd, pool_ledger_offer(crowd->ledger, sp_now_ms()));
@@ -688,6 +870,12 @@ int main(void)
 	tcase_add_test(tcase, who_has_priority_goes_before_those_that_came_earlier);
 	tcase_add_test(tcase, priorities_survive_any_coming_and_going);
 	tcase_add_test(tcase, as_many_are_told_as_there_is_room_for);
+	tcase_add_test(tcase, room_is_for_those_who_can_use_it);
+	tcase_add_test(tcase, who_has_a_choice_leaves_room_to_those_who_have_none);
+	tcase_add_test(tcase, who_may_only_go_to_a_backup_is_told_of_its_room);
+	tcase_add_test(tcase, who_came_in_vain_is_told_of_the_next_room_before_those_behind_it);
+	tcase_add_test(tcase, who_waits_for_servers_that_are_gone_is_told_so);
+	tcase_add_test(tcase, server_that_moves_is_another_server);
 	tcase_add_test(tcase, lost_message_costs_time_and_not_a_place);
 	tcase_add_test(tcase, waiter_that_cannot_use_the_room_holds_up_nobody);
 	tcase_add_test(tcase, failing_server_is_out_for_a_growing_while);
