@@ -161,6 +161,7 @@ struct session {
 	struct logon *logon;
 	struct transfer *transfer;
 	char *host;			    /* HOST's argument, or the name of the SNI */
+	struct port_name data_name;	    /* what its last data connection said, and rightly; see session_port_names() */
 	struct tls_memory *client_tls;	    /* of its control connection, since CCC; NULL: ask that */
 	char *certificate;		    /* subject of the client's verified certificate; NULL: none */
 
@@ -282,6 +283,11 @@ void session_secure_client(struct session *s);
 bool session_was_protected(const struct session *s);
 /* What its data connections are compared with; only for one that was protected. */
 void session_recall_tls(const struct session *s, struct tls_memory *out);
+/*
+ * What the client's next data connection may say that tells it from those of
+ * other sessions; 0: it may say nothing.
+ */
+size_t session_port_names(const struct session *s, struct port_name names[PORT_NAMES_MAX]);
 void session_log_event(struct session *s, struct sp_event *event, enum event_kind kind);
 /* Our end of the control connection with the client. */
 const struct netaddr *session_local(struct session *s);

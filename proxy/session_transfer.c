@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "sallyport/tls_hello.h"
 #include "sallyport/translate.h"
 #include "session_private.h"
 
@@ -254,6 +255,10 @@ void transfer_start(struct session *s, const struct command *command, struct spa
 		transfer_refuse(s, 521, "Data to another host cannot be protected.");
 		return;
 	}
+	if (!wants_protection(s, SIDE_CLIENT) && !data_go_unnamed(t->data)) {
+		transfer_refuse(s, 425, "This port is for protected data connections only: use PASV or EPSV again.");
+		return;
+	}
 	t->running = true;
 	t->verb = command->verb;
 	t->direction = verb_row(command->verb)->action == VERB_ACTION_UP ? TRANSFER_UP : TRANSFER_DOWN;
@@ -282,6 +287,8 @@ static void data_ended(struct session *s, enum data_end end)
 	count_bytes(s);
 	t->ended = true;
 	t->data_end = end;
+	if (end == DATA_CLIENT_NO_SHOW)
+		s->data_name.kind = PORT_NAME_NONE; /* a port that it shares may be why */
 	s->facts.data_done_ms = s->loop->now_ms;
 	session_activity(s);
 	if (end == DATA_COMPLETE) {
@@ -300,18 +307,23 @@ static void data_ended(struct session *s, enum data_end end)
 
 /*
  * A client's data connection that is protected now: is it that client's? With
- * `require_tls_reuse` only who has the control connection's secrets can be; a
- * client certificate must be the same on both (RFC 4217 section 10.2).
+ * `require_tls_reuse`, and where it was told from others by what it resumes,
+ * only who has the control connection's secrets can be; a client certificate
+ * must be the same on both (RFC 4217 section 10.2).
  */
-static bool is_the_clients(const struct session *s)
+static bool is_the_clients(struct session *s)
 {
-	const struct stream *data = &s->transfer->data->sides[SIDE_CLIENT].stream;
+	const struct data_side *side = &s->transfer->data->sides[SIDE_CLIENT];
+	const struct stream *data = &side->stream;
 	struct tls_memory control;
+	bool resumes;
 
 	if (!stream_is_tls(data))
 		return true;
 	session_recall_tls(s, &control);
-	if (s->listener->tls.require_reuse && !tls_is_resumption_of(data, &control))
+	resumes = tls_is_resumption_of(data, &control);
+	s->data_name = resumes ? tls_hello_said(data) : (struct port_name){ .kind = PORT_NAME_NONE };
+	if ((s->listener->tls.require_reuse || side->named) && !resumes)
 		return false;
 	return s->listener->tls.client_certificates == TLS_CLIENT_NONE || tls_same_certificate(data, &control);
 }
