@@ -52,6 +52,9 @@ struct data_peers {
 	struct netaddr peer;
 	struct netaddr via;	  /* stands in for `peer`: the balancer that it came by; AF_UNSPEC: none */
 	bool any;		  /* policy: other hosts may connect as well */
+	/* Hosts in the same of these networks stand in for `peer`. Borrowed while the side listens. */
+	const struct netblock *neighbours;
+	size_t neighbours_n;
 	/*
 	 * A PROXY header comes first, from these networks only, and its source is
 	 * who connects; `via` has no part in it. Borrowed while the side listens.

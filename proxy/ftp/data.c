@@ -164,13 +164,26 @@ static void count_foreign(struct data_side *side)
 	counter_add(side->data->loop->counters, COUNT_DATA_FOREIGN, 1);
 }
 
+/* Is it the peer, or a host that stands in for it? */
+static bool is_peer(const struct data_peers *peers, const struct netaddr *from)
+{
+	if (peers->any || netaddr_same_host(from, &peers->peer))
+		return true;
+	for (size_t i = 0; i < peers->neighbours_n; i++) {
+		if (netblock_contains(&peers->neighbours[i], &peers->peer) &&
+		    netblock_contains(&peers->neighbours[i], from))
+			return true;
+	}
+	return false;
+}
+
 static bool is_welcome(const struct data_side *side, const struct netaddr *from)
 {
 	const struct data_peers *peers = &side->peers;
 
 	if (peers->header)
 		return netblock_list_contains(peers->trusted, peers->trusted_n, from);
-	return peers->any || netaddr_same_host(from, &peers->peer) ||
+	return is_peer(peers, from) ||
 	       (peers->via.family != AF_UNSPEC && netaddr_same_host(from, &peers->via));
 }
 
@@ -205,7 +218,7 @@ static void read_header(struct data_side *side)
 	if (rc == -EAGAIN)
 		return;
 	who = rc == 0 && header.kind == PROXY_PROTOCOL_PROXIED ? &header.source : &side->accepted;
-	if (rc != 0 || (!side->peers.any && !netaddr_same_host(who, &side->peers.peer))) {
+	if (rc != 0 || !is_peer(&side->peers, who)) {
 		drop_accepted(side);
 		return;
 	}

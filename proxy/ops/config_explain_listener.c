@@ -28,6 +28,16 @@ static void explain_balancers(struct speaker *s, const struct listener_config *l
 	}
 }
 
+static void explain_passive_from(struct speaker *s, const struct listener_config *listener)
+{
+	if (listener->passive_from_n == 0)
+		return;
+	ADD(s, "        clients in");
+	add_networks(s, listener->passive_from, listener->passive_from_n);
+	ADD(s, " may connect from any address of their network");
+	speaker_end_line(s);
+}
+
 static void explain_listener_tls(struct speaker *s, const struct listener_tls *tls)
 {
 	static const char *const modes[] = {
@@ -154,6 +164,7 @@ void config_explain_listener(struct speaker *s, const struct listener_config *li
 		ADD(s, ", ports %u-%u (%u transfers may wait for their connections)",
 		    (unsigned)ports->first, (unsigned)ports->last, ports_n);
 	speaker_end_line(s);
+	explain_passive_from(s, listener);
 	explain_sharing(s, listener);
 	explain_announced(s, listener);
 	if (listener->active_source_port != 0) {

@@ -348,7 +348,7 @@ def test_sessions_that_resumed_the_same_one_share_when_each_has_a_ticket_of_its_
 
 
 def refused_handshake(client, address, **options):
-    with connect(address) as raw, pytest.raises(OSError):
+    with pytest.raises(OSError), connect(address) as raw:
         client.secure_data(raw, **options)
 
 
@@ -466,8 +466,7 @@ def test_session_of_the_same_number_at_another_node_is_another_one(version, one_
             front.wait_event("logon", 2)
         numbers = [{event["session"] for event in front.events("logon")} for front in (here, there)]
         assert numbers[0] == numbers[1]
-        with connect(address) as raw, pytest.raises(OSError):
-            thief.secure_data(raw)
+        refused_handshake(thief, address)
         assert (stat(here, "data_unnamed"), stat(here, "data_named")) == (1, 0)
         raw = connect(address)
         one.ask("RETR f1", 150)
