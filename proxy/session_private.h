@@ -7,7 +7,8 @@
  * greets), session_logon.c (USER to 230), session_identity.c (as whom),
  * session_certificate.c (the certificate that stands for a password),
  * session_tls.c and session_ccc.c (into TLS and out of it), session_feat.c
- * (what may be promised), session_transfer.c (PASV to 226).
+ * (what may be promised), session_transfer.c (PASV to the last byte),
+ * session_finish.c (to 226).
  *
  * Rule of the house: whoever calls a function that may end the session does
  * nothing with it afterwards but look at session_is_over().
@@ -481,9 +482,26 @@ void transfer_refuse(struct session *s, int code, const char *text);
 bool transfer_new(struct session *s);
 /* Forgets the transfer; its connections are broken unless they were closed before. */
 void transfer_discard(struct session *s);
+/* The same for one that may be running: it is told of. */
+void transfer_free(struct session *s);
 /* Dials the server's data port now, if one is arranged and has not been dialled yet. */
 void transfer_dial_server(struct session *s);
 void transfer_start(struct session *s, const struct command *command, struct span line);
+/* In active mode: dials the client, unless that has been done. */
+void transfer_dial_client(struct session *s);
+/* An upload's end is not waited for any more. */
+void transfer_end_grace(struct transfer *t);
+
+/* session_finish.c */
+
+/* Adds what has moved since the last time to the session's and the worker's sums. */
+void transfer_count_bytes(struct session *s);
+/* The transfer's event, with the reply that the client gets. */
+void transfer_report(struct session *s, const struct transfer_reply *reply);
+/* No more data will move, and why; once. */
+void transfer_data_ended(struct session *s, enum data_end end);
+/* Finishes when nothing is waited for any more. */
+void transfer_check(struct session *s);
 void transfer_on_reply(struct session *s, const struct reply *reply);
 void transfer_abor(struct session *s);
 void transfer_status(struct session *s);
@@ -493,7 +511,5 @@ void transfer_on_clock(struct session *s, enum clock_id clock);
 void transfer_facts(struct session *s);
 /* The server is gone in mid-transfer: 426 if the client waits for a reply. */
 void transfer_server_lost(struct session *s);
-/* Breaks what is open and forgets it. */
-void transfer_free(struct session *s);
 
 #endif
