@@ -160,7 +160,8 @@ static bool make_tables(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 
 static bool make_workers(struct runtime *rt, char error[RUNTIME_ERROR_MAX])
 {
-	const struct worker_shared shared = { rt->table, rt->queue, rt->mailboxes, rt->workers_n, rt->registry };
+	const struct worker_shared shared = { rt->table,     rt->queue,	   rt->mailboxes,
+					      rt->workers_n, rt->registry, rt->tickets.hellos };
 	size_t n = runtime_binds_count(rt->config);
 	int *fds = calloc(n, sizeof(int));
 

@@ -28,7 +28,9 @@ bool runtime_tickets_attach(struct runtime_tickets *tickets, struct config *conf
 			return false;
 		tickets->ring = ticket_ring_new(instance);
 	}
-	if (tickets->ring == NULL)
+	if (tickets->ring != NULL && tickets->hellos == NULL)
+		tickets->hellos = tls_hello_reader_new(tickets->ring);
+	if (tickets->hellos == NULL)
 		return false;
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		struct tls_context *context = config->listeners[i].tls.context;
@@ -72,5 +74,6 @@ bool runtime_tickets_turn(struct runtime_tickets *tickets, const struct config *
 
 void runtime_tickets_fini(struct runtime_tickets *tickets)
 {
+	tls_hello_reader_free(&tickets->hellos);
 	ticket_ring_free(&tickets->ring);
 }

@@ -58,10 +58,14 @@ static int open_passive(struct session *s, uint16_t *port)
 	int result;
 
 	if (range->pooled) {
-		const struct data_pooled pooled = {
-			range->first, range->last, s->listener->doors, s->listener->doors_n,
+		struct data_pooled pooled = {
+			.first = range->first,
+			.last = range->last,
+			.doors = s->listener->doors,
+			.doors_n = s->listener->doors_n,
 		};
 
+		pooled.names_n = session_port_names(s, pooled.names);
 		return data_reserve(s->transfer->data, &pooled, &peers, port);
 	}
 	result = data_listen(s->transfer->data, SIDE_CLIENT, &local, s->listener->ports, &peers, &bound);

@@ -7,7 +7,8 @@
  * greets), session_logon.c (USER to 230), session_identity.c (as whom),
  * session_certificate.c (the certificate that stands for a password),
  * session_tls.c and session_ccc.c (into TLS and out of it), session_feat.c
- * (what may be promised), session_transfer.c (PASV to 226).
+ * (what may be promised), session_transfer.c (PASV to the last byte),
+ * session_finish.c (to 226).
  *
  * Rule of the house: whoever calls a function that may end the session does
  * nothing with it afterwards but look at session_is_over().
@@ -162,6 +163,7 @@ struct session {
 	struct logon *logon;
 	struct transfer *transfer;
 	char *host;			    /* HOST's argument, or the name of the SNI */
+	struct port_name data_name;	    /* what its last data connection said, and rightly; see session_port_names() */
 	struct tls_memory *client_tls;	    /* of its control connection, since CCC; NULL: ask that */
 	char *certificate;		    /* subject of the client's verified certificate; NULL: none */
 
@@ -283,6 +285,11 @@ void session_secure_client(struct session *s);
 bool session_was_protected(const struct session *s);
 /* What its data connections are compared with; only for one that was protected. */
 void session_recall_tls(const struct session *s, struct tls_memory *out);
+/*
+ * What the client's next data connection may say that tells it from those of
+ * other sessions; 0: it may say nothing.
+ */
+size_t session_port_names(const struct session *s, struct port_name names[PORT_NAMES_MAX]);
 void session_log_event(struct session *s, struct sp_event *event, enum event_kind kind);
 /* Our end of the control connection with the client. */
 const struct netaddr *session_local(struct session *s);
@@ -476,9 +483,26 @@ void transfer_refuse(struct session *s, int code, const char *text);
 bool transfer_new(struct session *s);
 /* Forgets the transfer; its connections are broken unless they were closed before. */
 void transfer_discard(struct session *s);
+/* The same for one that may be running: it is told of. */
+void transfer_free(struct session *s);
 /* Dials the server's data port now, if one is arranged and has not been dialled yet. */
 void transfer_dial_server(struct session *s);
 void transfer_start(struct session *s, const struct command *command, struct span line);
+/* In active mode: dials the client, unless that has been done. */
+void transfer_dial_client(struct session *s);
+/* An upload's end is not waited for any more. */
+void transfer_end_grace(struct transfer *t);
+
+/* session_finish.c */
+
+/* Adds what has moved since the last time to the session's and the worker's sums. */
+void transfer_count_bytes(struct session *s);
+/* The transfer's event, with the reply that the client gets. */
+void transfer_report(struct session *s, const struct transfer_reply *reply);
+/* No more data will move, and why; once. */
+void transfer_data_ended(struct session *s, enum data_end end);
+/* Finishes when nothing is waited for any more. */
+void transfer_check(struct session *s);
 void transfer_on_reply(struct session *s, const struct reply *reply);
 void transfer_abor(struct session *s);
 void transfer_status(struct session *s);
@@ -488,7 +512,5 @@ void transfer_on_clock(struct session *s, enum clock_id clock);
 void transfer_facts(struct session *s);
 /* The server is gone in mid-transfer: 426 if the client waits for a reply. */
 void transfer_server_lost(struct session *s);
-/* Breaks what is open and forgets it. */
-void transfer_free(struct session *s);
 
 #endif

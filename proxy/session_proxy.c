@@ -60,6 +60,8 @@ struct data_peers session_data_peers(const struct session *s)
 		.peer = s->info.client,
 		.via = s->via,
 		.any = s->policy->pass_foreign_data,
+		.neighbours = listener->passive_from,
+		.neighbours_n = listener->passive_from_n,
 		.header = listener->proxy_protocol_data,
 		.trusted = listener->proxy_data_trusted,
 		.trusted_n = listener->proxy_data_trusted_n,

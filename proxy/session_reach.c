@@ -369,10 +369,39 @@ static void server_greeted(struct session *s)
 		logon_send_line(s, LOGON_AUTH, VERB_AUTH, "AUTH TLS");
 }
 
+/* RFC 959 section 5.4: "120 Service ready in nnn minutes."; 0: it does not say when. */
+static int64_t promised_ms(struct span text)
+{
+	int64_t minutes = 0;
+	size_t i = 0;
+
+	while (i < text.n && (text.p[i] < '0' || text.p[i] > '9'))
+		i++;
+	for (size_t digits = 0; digits < 3 && i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; digits++, i++)
+		minutes = minutes * 10 + (text.p[i] - '0');
+	return minutes * 60 * 1000;
+}
+
+/*
+ * 120: the server will greet, but not yet. It gets the time that it asks for and
+ * connect_timeout anew; but however much that is and however often it says so,
+ * it gets no more when reply_timeout is over.
+ */
+static void server_asks_for_time(struct session *s, struct span text)
+{
+	int64_t reply_timeout = s->policy->timeouts.reply_timeout;
+	int64_t from = s->loop->now_ms + promised_ms(text);
+
+	if (reply_timeout != 0 && from > s->logon->started_ms + reply_timeout)
+		from = s->logon->started_ms + reply_timeout;
+	if (from > s->facts.connecting_ms)
+		s->facts.connecting_ms = from;
+}
+
 void reach_on_greeting(struct session *s, const struct reply *reply)
 {
 	if (reply->code == 120) {
-		s->facts.connecting_ms = s->loop->now_ms;
+		server_asks_for_time(s, reply->text);
 		return;
 	}
 	if (reply_is_negative(reply->code) && logon_answer_of(reply->code, reply->raw) == LOGON_ANSWER_BUSY) {

@@ -242,13 +242,24 @@ static void on_reply(struct session *s, const struct reply *reply)
 	session_desync(s, reply->code);
 }
 
+/* The next reply; blank lines between replies mean nothing, and somebody should know that they come. */
+static enum reply_result next_reply(struct session *s, struct span *bytes, struct reply *reply)
+{
+	unsigned before = s->replies.blank_lines;
+	enum reply_result result = reply_next(&s->replies, bytes, reply);
+
+	if (s->replies.blank_lines != before)
+		counter_add(s->loop->counters, COUNT_BLANK_LINES, s->replies.blank_lines - before);
+	return result;
+}
+
 static void feed_server(struct session *s, struct span bytes)
 {
 	struct reply reply;
 
 	/* A reply may drop the server (next one at logon); what else it sent is void then. */
 	while (!s->ending && stream_is_open(&s->server.stream)) {
-		switch (reply_next(&s->replies, &bytes, &reply)) {
+		switch (next_reply(s, &bytes, &reply)) {
 		case REPLY_OK:
 			on_reply(s, &reply);
 			if (!s->ending && s->server_tls_begin) {

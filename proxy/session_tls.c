@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sallyport/tls_hello.h"
 #include "session_private.h"
 
 /* Each worker has its share of `max_handshakes`. */
@@ -54,6 +55,28 @@ void session_recall_tls(const struct session *s, struct tls_memory *out)
 		*out = *s->client_tls;
 	else
 		tls_remember(&s->client.stream, out);
+}
+
+/*
+ * It is expected of a client that has done so, or that must. One that does not
+ * would lose its connections on a port that it shares. Several sessions may have
+ * resumed the same one and have tickets of it beside their own: so what has been
+ * said is preferred to all that may be.
+ */
+size_t session_port_names(const struct session *s, struct port_name names[PORT_NAMES_MAX])
+{
+	struct tls_memory memory;
+
+	if (!s->prot_p || !session_was_protected(s))
+		return 0;
+	if (s->data_name.kind != PORT_NAME_NONE) {
+		names[0] = s->data_name;
+		return 1;
+	}
+	if (!s->listener->tls.require_reuse)
+		return 0;
+	session_recall_tls(s, &memory);
+	return tls_hello_names(&memory, names);
 }
 
 /* The name that the client asked for stands in for HOST until HOST comes; its certificate may route it. */

@@ -360,7 +360,7 @@ static bool make_parts(struct worker *w, const struct worker_shared *shared)
 	loop->scratch = malloc(LOOP_SCRATCH_BYTES);
 	loop->resolver = resolver_new(loop->base);
 	loop->farewells = farewells_new(loop->base);
-	loop->doors = doors_new(loop->base, loop->registry, loop->counters, deliver, w);
+	loop->doors = doors_new(loop->base, loop->registry, shared->hellos, loop->counters, deliver, w);
 	pipe_pool_init(&loop->pipes);
 	if (loop->by_id == NULL || loop->scratch == NULL || loop->resolver == NULL ||
 	    loop->farewells == NULL || loop->doors == NULL)

@@ -121,6 +121,8 @@ struct listener_config {
 	struct netblock *proxy_trusted;	/* who may send them */
 	size_t proxy_trusted_n;
 	bool proxy_protocol_data;	/* the same for passive data connections */
+	struct netblock *passive_from; /* within each of these, hosts stand in for each other on passive ports */
+	size_t passive_from_n;
 	struct netblock *proxy_data_trusted;
 	size_t proxy_data_trusted_n;
 	enum unknown_user unknown_user;

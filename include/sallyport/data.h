@@ -52,6 +52,9 @@ struct data_peers {
 	struct netaddr peer;
 	struct netaddr via;	  /* stands in for `peer`: the balancer that it came by; AF_UNSPEC: none */
 	bool any;		  /* policy: other hosts may connect as well */
+	/* Hosts in the same of these networks stand in for `peer`. Borrowed while the side listens. */
+	const struct netblock *neighbours;
+	size_t neighbours_n;
 	/*
 	 * A PROXY header comes first, from these networks only, and its source is
 	 * who connects; `via` has no part in it. Borrowed while the side listens.
@@ -83,6 +86,7 @@ struct data_side {
 	struct connect dial;
 	struct stream stream;
 	bool tls_failed;	/* DATA_FAILED by its handshake */
+	bool named;		/* its connection was told from others by the TLS session that it resumes */
 };
 
 struct data {
@@ -121,9 +125,13 @@ struct data_pooled {
 	uint16_t first, last;
 	const struct door_terms *doors; /* where connections to them arrive */
 	size_t doors_n;
+	size_t names_n;			/* what the connection may say (port_registry.h) */
+	struct port_name names[PORT_NAMES_MAX];
 };
 SP_MUSTCHECK int data_reserve(struct data *data, const struct data_pooled *ports, const struct data_peers *peers,
 			      uint16_t *port);
+/* The client's connection will be in clear: false when it could not be told from others' then. */
+SP_MUSTCHECK bool data_go_unnamed(struct data *data);
 /* A connection for the reservation of that number; false: there is no such one, and `fd` is still the caller's. */
 SP_MUSTCHECK bool data_deliver(struct data *data, uint64_t number, int fd);
 

@@ -4,7 +4,9 @@
  * reload to the next. Each is one worker's (port % workers): it accepts what
  * comes there, for whichever session of whichever worker the registry names,
  * and refuses the rest. Where a balancer writes PROXY headers, the header is
- * read first, since only it says who connects. Knows no sessions but by id.
+ * read first, since only it says who connects; where several sessions share the
+ * port, its ClientHello is waited for, which names one of them (anteroom.h).
+ * Knows no sessions but by id.
  */
 #ifndef SALLYPORT_DOORS_H
 #define SALLYPORT_DOORS_H
@@ -15,6 +17,7 @@
 #include "sallyport/counters.h"
 #include "sallyport/netaddr.h"
 #include "sallyport/port_registry.h"
+#include "sallyport/tls_hello.h"
 
 /* Connections of one worker whose PROXY header is awaited: how many, and for how long. */
 #define ARRIVALS_MAX	512
@@ -50,7 +53,8 @@ typedef void door_deliver_fn(void *owner, const struct port_owner *to, int fd, b
 struct doors; /* those of one worker */
 
 /* NULL: no memory. */
-struct doors *doors_new(struct event_base *base, struct port_registry *registry, struct counters *counters,
+struct doors *doors_new(struct event_base *base, struct port_registry *registry,
+			const struct tls_hello_reader *hellos, struct counters *counters,
 			door_deliver_fn *deliver, void *owner);
 void doors_free(struct doors **doors);
 

@@ -9,10 +9,12 @@
 
 #include "sallyport/config.h"
 #include "sallyport/ticket_ring.h"
+#include "sallyport/tls_hello.h"
 
 /* Zero is a valid start. */
 struct runtime_tickets {
 	struct ticket_ring *ring;
+	struct tls_hello_reader *hellos; /* of data connections; with the keys of the ring */
 	int64_t rotated_ms; /* when the newest key was drawn; 0: the keys are those of a file */
 };
 

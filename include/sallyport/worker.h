@@ -15,6 +15,7 @@
 #define MAILBOX_CAPACITY 16384
 
 struct config;
+struct tls_hello_reader;
 struct worker;
 
 /*
@@ -35,6 +36,7 @@ struct worker_shared {
 	struct mailbox *const *mailboxes; /* by worker number */
 	size_t workers;
 	struct port_registry *registry;
+	const struct tls_hello_reader *hellos;
 };
 
 /*

@@ -71,7 +71,7 @@ static void give_up_port(struct data_side *side)
 
 	if (side->ticket.number == 0)
 		return;
-	port_registry_release(loop->registry, &side->ticket, loop->now_ms);
+	side->named = port_registry_release(loop->registry, &side->ticket, loop->now_ms);
 	ledger_sub(side->data->ledger, LEDGER_PORT);
 }
 
@@ -164,13 +164,26 @@ static void count_foreign(struct data_side *side)
 	counter_add(side->data->loop->counters, COUNT_DATA_FOREIGN, 1);
 }
 
+/* Is it the peer, or a host that stands in for it? */
+static bool is_peer(const struct data_peers *peers, const struct netaddr *from)
+{
+	if (peers->any || netaddr_same_host(from, &peers->peer))
+		return true;
+	for (size_t i = 0; i < peers->neighbours_n; i++) {
+		if (netblock_contains(&peers->neighbours[i], &peers->peer) &&
+		    netblock_contains(&peers->neighbours[i], from))
+			return true;
+	}
+	return false;
+}
+
 static bool is_welcome(const struct data_side *side, const struct netaddr *from)
 {
 	const struct data_peers *peers = &side->peers;
 
 	if (peers->header)
 		return netblock_list_contains(peers->trusted, peers->trusted_n, from);
-	return peers->any || netaddr_same_host(from, &peers->peer) ||
+	return is_peer(peers, from) ||
 	       (peers->via.family != AF_UNSPEC && netaddr_same_host(from, &peers->via));
 }
 
@@ -205,7 +218,7 @@ static void read_header(struct data_side *side)
 	if (rc == -EAGAIN)
 		return;
 	who = rc == 0 && header.kind == PROXY_PROTOCOL_PROXIED ? &header.source : &side->accepted;
-	if (rc != 0 || (!side->peers.any && !netaddr_same_host(who, &side->peers.peer))) {
+	if (rc != 0 || !is_peer(&side->peers, who)) {
 		drop_accepted(side);
 		return;
 	}
@@ -318,6 +331,7 @@ static void side_reset(struct data *data, enum side which)
 	data_abort(data, which);
 	data->sides[which].state = DATA_IDLE;
 	data->sides[which].tls_failed = false;
+	data->sides[which].named = false;
 }
 
 /* Address and port of the listener: 0 or -errno. */
@@ -391,9 +405,11 @@ int data_reserve(struct data *data, const struct data_pooled *ports, const struc
 		.workers = loop->workers,
 		.random = loop_random(loop),
 		.now_ms = loop->now_ms,
+		.names_n = ports->names_n,
 	};
 	int result;
 
+	memcpy(wish.names, ports->names, sizeof(wish.names));
 	side_reset(data, SIDE_CLIENT);
 	if (!peers->header && peers->via.family != AF_UNSPEC && !netaddr_same_host(&peers->via, &peers->peer))
 		wish.via = peers->via;
@@ -401,6 +417,8 @@ int data_reserve(struct data *data, const struct data_pooled *ports, const struc
 	if (result != 0)
 		return result;
 	ledger_add(data->ledger, LEDGER_PORT);
+	if (side->ticket.shared)
+		counter_add(loop->counters, COUNT_PASSIVE_SHARED, 1);
 	if (side->ticket.rested)
 		result = open_port(side, ports);
 	if (result != 0) {
@@ -410,6 +428,15 @@ int data_reserve(struct data *data, const struct data_pooled *ports, const struc
 	*port = side->ticket.port;
 	side->state = DATA_LISTENING;
 	return 0;
+}
+
+bool data_go_unnamed(struct data *data)
+{
+	const struct data_side *side = &data->sides[SIDE_CLIENT];
+
+	if (side->ticket.number == 0)
+		return !side->named;
+	return port_registry_unshare(data->loop->registry, &side->ticket);
 }
 
 bool data_deliver(struct data *data, uint64_t number, int fd)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sallyport/accept_pause.h"
+#include "sallyport/anteroom.h"
 #include "sallyport/fd_registry.h"
 #include "sallyport/proxy_reader.h"
 #include "sallyport/stream.h"
@@ -23,13 +24,6 @@ struct door {
 	struct door *next;
 	struct door_terms terms;
 	struct event on_accept;
-};
-
-/* What is known of a connection that has been accepted. */
-struct knock {
-	struct netaddr from;
-	uint16_t port;
-	uint64_t epoch; /* of the registry, before it was accepted */
 };
 
 /* A connection whose PROXY header is awaited: nobody's yet. */
@@ -54,6 +48,7 @@ struct doors {
 	size_t arrivals_n;
 	struct ledger ledger; /* of the arrivals */
 	struct accept_pause pause;
+	struct anteroom *anteroom;
 };
 
 int door_open(const struct netaddr *address)
@@ -114,7 +109,29 @@ void door_refuse(struct counters *counters, int fd)
 	reset(fd);
 }
 
-/* Whose is it? Delivers or refuses. The descriptor is noted. May be the last thing its caller does. */
+/* It is not told from the beginning whose it is, or nobody's. */
+static void refuse_nameless(struct doors *doors, int fd)
+{
+	counter_add(doors->counters, COUNT_DATA_UNNAMED, 1);
+	reset(fd);
+}
+
+/* It has said a name, or it will not. The descriptor is noted. */
+static void on_leave(void *owner, const struct knock *knock, const struct port_name *name, int fd)
+{
+	struct doors *doors = owner;
+	struct port_owner to;
+
+	if (name == NULL || port_registry_claim_named(doors->registry, knock->port, &knock->from, knock->epoch, name,
+						      &to) != PORT_CLAIMED) {
+		refuse_nameless(doors, fd);
+		return;
+	}
+	counter_add(doors->counters, COUNT_DATA_NAMED, 1);
+	doors->deliver(doors->owner, &to, fd, false);
+}
+
+/* Whose is it? Delivers, holds or refuses. The descriptor is noted. May be the last thing its caller does. */
 static void match(struct doors *doors, const struct knock *knock, int fd, bool later)
 {
 	struct port_owner owner;
@@ -129,6 +146,10 @@ static void match(struct doors *doors, const struct knock *knock, int fd, bool l
 	case PORT_UNEXPECTED:
 		counter_add(doors->counters, COUNT_DATA_UNEXPECTED, 1);
 		reset(fd);
+		return;
+	case PORT_SHARED:
+		if (!anteroom_hold(doors->anteroom, knock, fd))
+			refuse_nameless(doors, fd);
 		return;
 	}
 	SP_UNREACHABLE("enum port_claim");
@@ -347,7 +368,8 @@ bool doors_follow(struct doors *doors, struct door_plan **plan)
 	return ok;
 }
 
-struct doors *doors_new(struct event_base *base, struct port_registry *registry, struct counters *counters,
+struct doors *doors_new(struct event_base *base, struct port_registry *registry,
+			const struct tls_hello_reader *hellos, struct counters *counters,
 			door_deliver_fn *deliver, void *owner)
 {
 	struct doors *doors = calloc(1, sizeof(*doors));
@@ -359,6 +381,11 @@ struct doors *doors_new(struct event_base *base, struct port_registry *registry,
 	doors->counters = counters;
 	doors->deliver = deliver;
 	doors->owner = owner;
+	doors->anteroom = anteroom_new(base, hellos, on_leave, doors);
+	if (doors->anteroom == NULL) {
+		free(doors);
+		return NULL;
+	}
 	accept_pause_init(&doors->pause, base, watch_all, doors);
 	return doors;
 }
@@ -373,6 +400,7 @@ void doors_free(struct doors **doorsptr)
 	accept_pause_fini(&doors->pause);
 	while (doors->arrivals != NULL)
 		arrival_free(doors->arrivals);
+	anteroom_free(&doors->anteroom);
 	while (doors->first != NULL) {
 		struct door *gone = doors->first;
 

@@ -215,16 +215,23 @@ static int put_tag(SSL *ssl, void *arg)
 	return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &tag, sizeof(tag));
 }
 
+/*
+ * A control connection gets a ticket with its own tag even where it resumes (TLS
+ * 1.3 gives one in any case): those who resumed the same session have data
+ * connections that nobody could tell apart otherwise.
+ */
 static SSL_TICKET_RETURN take_tag(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_n,
 				  SSL_TICKET_STATUS status, void *arg)
 {
+	bool renew;
+
 	(void)name;
 	(void)name_n;
 	(void)arg;
-	tls_conn_take_tag(ssl, session);
+	renew = tls_conn_take_tag(ssl, session);
 	switch (status) {
 	case SSL_TICKET_SUCCESS:
-		return SSL_TICKET_RETURN_USE;
+		return renew ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
 	case SSL_TICKET_SUCCESS_RENEW:
 		return SSL_TICKET_RETURN_USE_RENEW;
 	default:

@@ -67,10 +67,17 @@ SP_MUSTCHECK bool tls_conn_certificate(const struct tls_conn *conn, unsigned cha
 /* What sessions may be resumed under these settings, as a number. */
 bool tls_session_scope(const struct tls_listener_settings *settings, unsigned char out[TLS_SCOPE_BYTES]);
 
+/*
+ * Prepares to open a ticket with the key of that name. 1: it can be opened; 2: and is to be renewed; 0: it
+ * cannot, the handshake is a full one.
+ */
+int tls_ticket_open(struct ticket_ring *ring, const EVP_CIPHER *aes, const unsigned char *name,
+		    const unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac);
+
 /* The tag for a ticket that `ssl` gives out. */
 struct tls_tag tls_conn_ticket_tag(const SSL *ssl);
-/* Notes the tag of the ticket that `ssl` was opened with. */
-void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session);
+/* Notes the tag of the ticket that `ssl` was opened with. True: the connection is to have a ticket of its own. */
+bool tls_conn_take_tag(SSL *ssl, SSL_SESSION *session);
 /* OpenSSL's new-session callback on the client's side: keeps the newest. */
 int tls_conn_new_session(SSL *ssl, SSL_SESSION *session);
 

@@ -36,7 +36,7 @@ struct tls_tag tls_conn_ticket_tag(const SSL *ssl)
 }
 
 /* Asked while the ticket is opened: later the session holds the tag of the next ticket. */
-void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session)
+bool tls_conn_take_tag(SSL *ssl, SSL_SESSION *session)
 {
 	struct tls_conn *conn = tls_wire_conn();
 	void *data = NULL;
@@ -47,6 +47,7 @@ void tls_conn_take_tag(SSL *ssl, SSL_SESSION *session)
 	if (session != NULL && SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 &&
 	    n == sizeof(conn->resumed_tag))
 		memcpy(&conn->resumed_tag, data, n);
+	return !conn->is_data;
 }
 
 struct tls_context *tls_conn_context(const SSL *ssl)

@@ -34,16 +34,17 @@ static int encrypt_with(struct tls_context *context, struct ticket_key *key, uns
 	       use_hmac(mac, key);
 }
 
-/* 1: it can be opened; 2: and is to be renewed; 0: it cannot, the handshake is a full one. */
-static int decrypt_with(struct tls_context *context, struct ticket_key *key, const unsigned char *name,
-			const unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+int tls_ticket_open(struct ticket_ring *ring, const EVP_CIPHER *aes, const unsigned char *name,
+		    const unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
-	enum ticket_found found = ticket_ring_find(context->tickets, name, key);
+	struct ticket_key key;
+	enum ticket_found found = ticket_ring_find(ring, name, &key);
+	int result = 0;
 
-	if (found == TICKET_UNKNOWN ||
-	    EVP_DecryptInit_ex2(cipher, context->ticket_cipher, key->aes, iv, NULL) != 1 || !use_hmac(mac, key))
-		return 0;
-	return found == TICKET_FIRST ? 1 : 2;
+	if (found != TICKET_UNKNOWN && EVP_DecryptInit_ex2(cipher, aes, key.aes, iv, NULL) == 1 && use_hmac(mac, &key))
+		result = found == TICKET_FIRST ? 1 : 2;
+	OPENSSL_cleanse(&key, sizeof(key));
+	return result;
 }
 
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
@@ -53,10 +54,9 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	struct ticket_key key;
 	int result;
 
-	if (encrypt)
-		result = encrypt_with(context, &key, name, iv, cipher, mac);
-	else
-		result = decrypt_with(context, &key, name, iv, cipher, mac);
+	if (!encrypt)
+		return tls_ticket_open(context->tickets, context->ticket_cipher, name, iv, cipher, mac);
+	result = encrypt_with(context, &key, name, iv, cipher, mac);
 	OPENSSL_cleanse(&key, sizeof(key));
 	return result;
 }

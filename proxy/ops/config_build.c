@@ -376,6 +376,7 @@ void config_free(struct config **config_p)
 		free(config->listeners[i].greeting);
 		free(config->listeners[i].proxy_trusted);
 		free(config->listeners[i].proxy_data_trusted);
+		free(config->listeners[i].passive_from);
 		free_announced(&config->listeners[i]);
 		config_tls_free_listener(&config->listeners[i].tls);
 	}

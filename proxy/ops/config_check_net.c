@@ -166,6 +166,23 @@ static void check_bind_in_range(struct config_build *build, size_t owner, struct
 	}
 }
 
+/* Who stands in for whom on passive ports. */
+static void check_passive_from(struct config_build *build, size_t i)
+{
+	const struct listener_config *listener = &build->config->listeners[i];
+
+	if (listener->passive_ports.pooled && listener->passive_from_n > 0)
+		config_error(build->report,
+		             config_build_value_place(build, SECTION_LISTENER, i, "passive_from", 0), "passive_from",
+		             "does not go with pooled ports, which know a client by its own address");
+	for (size_t j = 0; j < listener->passive_from_n; j++) {
+		if (listener->passive_from[j].bits == 0)
+			config_warning(build->report,
+			               config_build_value_place(build, SECTION_LISTENER, i, "passive_from", j),
+			               "passive_from", "lets everybody in: any host may take a client's data port");
+	}
+}
+
 /* FXP needs connections from elsewhere, which pooled ports cannot tell whose they are. */
 static void check_pooled(struct config_build *build, size_t i)
 {
@@ -186,6 +203,7 @@ static void check_ranges(struct config_build *build)
 
 	for (size_t i = 0; i < config->listeners_n; i++) {
 		check_pooled(build, i);
+		check_passive_from(build, i);
 		for (size_t j = i + 1; j < config->listeners_n; j++)
 			check_ranges_pair(build, i, j);
 		for (size_t j = 0; j < config->listeners_n; j++) {

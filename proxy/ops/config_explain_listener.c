@@ -28,6 +28,16 @@ static void explain_balancers(struct speaker *s, const struct listener_config *l
 	}
 }
 
+static void explain_passive_from(struct speaker *s, const struct listener_config *listener)
+{
+	if (listener->passive_from_n == 0)
+		return;
+	ADD(s, "        clients in");
+	add_networks(s, listener->passive_from, listener->passive_from_n);
+	ADD(s, " may connect from any address of their network");
+	speaker_end_line(s);
+}
+
 static void explain_listener_tls(struct speaker *s, const struct listener_tls *tls)
 {
 	static const char *const modes[] = {
@@ -102,6 +112,16 @@ static void explain_pooled(struct speaker *s, const struct port_range *ports)
 	    n == 1 ? "its connection" : "their connections");
 }
 
+/* Beyond the number of ports. */
+static void explain_sharing(struct speaker *s, const struct listener_config *listener)
+{
+	if (!listener->passive_ports.pooled || listener->tls.mode == TLS_NONE)
+		return;
+	ADD(s, "    when one address has all of these: shared by its sessions whose protected data connections resume%s",
+	    listener->tls.require_reuse ? "" : ", once they have done so");
+	speaker_end_line(s);
+}
+
 static void explain_passive_name(struct speaker *s, const struct listener_config *listener)
 {
 	ADD(s, "    passive data connections: to ");
@@ -144,6 +164,8 @@ void config_explain_listener(struct speaker *s, const struct listener_config *li
 		ADD(s, ", ports %u-%u (%u transfers may wait for their connections)",
 		    (unsigned)ports->first, (unsigned)ports->last, ports_n);
 	speaker_end_line(s);
+	explain_passive_from(s, listener);
+	explain_sharing(s, listener);
 	explain_announced(s, listener);
 	if (listener->active_source_port != 0) {
 		ADD(s, "    active data connections: from port %u", listener->active_source_port);

@@ -234,6 +234,8 @@ const struct config_key config_keys[] = {
 	{ SECTION_LISTENER, "passive_ports", CONFIG_KIND_PORTS, "any", false, { 0, 0, NULL },
 	  AT(struct port_range, struct listener_config, passive_ports), 0, NULL,
 	  "Ports for the clients' passive data connections; any: what the kernel gives; pooled: shared by all." },
+	LIST(SECTION_LISTENER, "passive_from", NETWORKS, struct netblock, struct listener_config, passive_from, false, NULL,
+	     "Networks of clients whose passive data connections may come from other addresses of the same one."),
 	NUMBER(SECTION_LISTENER, "active_source_port", struct listener_config, active_source_port, "0", 0, UINT16_MAX,
 	       "Our port of data connections to clients that said PORT or EPRT; 0: any; 20 is the traditional one."),
 	BOOL(SECTION_LISTENER, "proxy_protocol", struct listener_config, proxy_protocol, "no",

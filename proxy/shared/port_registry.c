@@ -7,67 +7,10 @@
 #include "sallyport/port_registry.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SHARDS		16
-#define BUCKETS		256  /* of a shard */
-#define RESTS_MAX	1024 /* of a shard; the oldest go first */
-#define PORTS		65536
-
-/* An address without its port, so that equal ones are equal bytes. */
-struct host {
-	uint64_t high;
-	uint64_t low;
-	uint64_t family;
-};
-
-enum place_state {
-	PLACE_HELD,	/* given out, not open yet */
-	PLACE_RESERVED,
-	PLACE_CLAIMED,	/* its connection is here */
-	PLACE_RESTING,	/* nobody's */
-};
-
-struct place {
-	struct place *next; /* in its bucket */
-	struct place *older; /* among those that rest in the shard */
-	struct place *newer;
-	struct host host;
-	uint64_t number;
-	struct session_id owner;
-	int64_t since_ms; /* it rests */
-	uint64_t epoch;	  /* since when connections may be its own; 0: always */
-	uint16_t port;
-	enum place_state state;
-};
-
-struct shard {
-	struct core_lock lock;
-	struct place *bucket[BUCKETS];
-	struct place *oldest; /* that rests */
-	struct place *newest;
-	size_t rests;
-};
-
-struct port_registry {
-	uint64_t seed;
-	_Atomic uint64_t next_number;
-	_Atomic uint64_t epoch; /* grows with every place that opens */
-	_Atomic uint64_t reserved;
-	_Atomic uint64_t resting;
-	_Atomic unsigned most;
-	struct shard shard[SHARDS];
-	_Atomic uint32_t by_port[PORTS]; /* reservations */
-};
-
-/* Where an address belongs. */
-struct spot {
-	struct host host;
-	struct shard *shard;
-	struct place **bucket;
-};
+#include "port_places.h"
 
 /* splitmix64 */
 static uint64_t mix(uint64_t x)
@@ -93,11 +36,6 @@ static struct spot spot_of(struct port_registry *registry, const struct netaddr 
 	spot.shard = &registry->shard[hash % SHARDS];
 	spot.bucket = &spot.shard->bucket[(hash / SHARDS) % BUCKETS];
 	return spot;
-}
-
-static bool same_host(const struct host *a, const struct host *b)
-{
-	return a->high == b->high && a->low == b->low && a->family == b->family;
 }
 
 struct port_registry *port_registry_new(uint64_t seed)
@@ -197,10 +135,15 @@ static void forget_rested(struct port_registry *registry, struct shard *shard, i
 	}
 }
 
-static struct place *find_port(const struct spot *spot, uint16_t port)
+static bool is_at(const struct place *place, const struct spot *spot, uint16_t port)
+{
+	return place->port == port && same_host(&place->host, &spot->host);
+}
+
+static struct place *find_resting(const struct spot *spot, uint16_t port)
 {
 	for (struct place *p = *spot->bucket; p != NULL; p = p->next) {
-		if (p->port == port && same_host(&p->host, &spot->host))
+		if (p->state == PLACE_RESTING && is_at(p, spot, port))
 			return p;
 	}
 	return NULL;
@@ -215,81 +158,19 @@ static struct place *find_number(const struct spot *spot, uint64_t number)
 	return NULL;
 }
 
-/* --- choosing a port -------------------------------------------------------------------- */
+/* --- reserving ------------------------------------------------------------------------ */
 
-/* What an address has of the ports of a range. */
-struct survey {
-	uint64_t taken;	  /* bit i: port first + i */
-	uint64_t resting;
-	struct place *oldest_own; /* resting; the longest rested one comes first */
-	struct place *oldest;
+/* One walk over the ports of a range. */
+struct attempt {
+	uint64_t number;
+	uint64_t excluded;
+	bool share;
 };
-
-static bool is_own(const struct port_wish *wish, uint16_t port)
-{
-	return port % wish->workers == wish->worker;
-}
-
-static void note_resting(const struct port_wish *wish, struct place *place, struct survey *out)
-{
-	bool own = is_own(wish, place->port);
-	struct place **at = own ? &out->oldest_own : &out->oldest;
-
-	out->resting |= UINT64_C(1) << (place->port - wish->first);
-	if (*at == NULL || place->since_ms < (*at)->since_ms)
-		*at = place;
-}
-
-static void take_survey(const struct spot *spot, const struct port_wish *wish, uint64_t excluded,
-			struct survey *out)
-{
-	*out = (struct survey){ .taken = excluded };
-	for (struct place *p = *spot->bucket; p != NULL; p = p->next) {
-		uint64_t bit;
-
-		if (p->port < wish->first || p->port > wish->last || !same_host(&p->host, &spot->host))
-			continue;
-		bit = UINT64_C(1) << (p->port - wish->first);
-		if (p->state != PLACE_RESTING)
-			out->taken |= bit;
-		else if ((excluded & bit) == 0)
-			note_resting(wish, p, out);
-	}
-}
-
-/* One of those that are neither taken nor at rest, of the worker's own or not; 0: none. */
-static uint16_t draw(const struct port_wish *wish, const struct survey *survey, bool own)
-{
-	uint16_t candidates[POOLED_PORTS_MAX];
-	unsigned n = 0;
-
-	for (unsigned port = wish->first; port <= wish->last; port++) {
-		uint64_t bit = UINT64_C(1) << (port - wish->first);
-
-		if (((survey->taken | survey->resting) & bit) == 0 && is_own(wish, (uint16_t)port) == own)
-			candidates[n++] = (uint16_t)port;
-	}
-	return n > 0 ? candidates[wish->random % n] : 0;
-}
-
-/* Fresh ones first; among them and among the rested ones, those whose connections arrive at this worker. */
-static uint16_t choose(const struct port_wish *wish, const struct survey *survey)
-{
-	uint16_t port = draw(wish, survey, true);
-
-	if (port == 0)
-		port = draw(wish, survey, false);
-	if (port == 0 && survey->oldest_own != NULL)
-		port = survey->oldest_own->port;
-	if (port == 0 && survey->oldest != NULL)
-		port = survey->oldest->port;
-	return port;
-}
 
 static void note_most(struct port_registry *registry, uint64_t taken)
 {
 	unsigned most = atomic_load_explicit(&registry->most, memory_order_relaxed);
-	unsigned n = 1;
+	unsigned n = 0;
 
 	for (; taken != 0; taken &= taken - 1)
 		n++;
@@ -298,15 +179,31 @@ static void note_most(struct port_registry *registry, uint64_t taken)
 		;
 }
 
-/* The place of `port` becomes the wisher's: a rested one, or *spare, which is used up then. */
-static void settle_in(struct port_registry *registry, const struct spot *spot, const struct port_wish *wish,
-		      uint64_t number, uint16_t port, struct place **spare, bool *rested)
+/* From now on they get connections that name them, and no others. True: somebody has the port. */
+static bool join_others(const struct spot *spot, uint16_t port)
+{
+	bool any = false;
+
+	for (struct place *p = *spot->bucket; p != NULL; p = p->next) {
+		if (p->state == PLACE_RESTING || !is_at(p, spot, port))
+			continue;
+		any = true;
+		if (p->state != PLACE_CLAIMED)
+			p->named = true;
+	}
+	return any;
+}
+
+/* A place of `port` becomes the wisher's: a rested one, or *spare, which is used up then. */
+static struct place *settle_in(struct port_registry *registry, const struct spot *spot, const struct port_wish *wish,
+			       uint16_t port, struct place **spare)
 	SP_REQUIRES(spot->shard->lock, sp_any_shard)
 {
-	struct place *place = find_port(spot, port);
+	bool shared = join_others(spot, port);
+	struct place *place = shared ? NULL : find_resting(spot, port);
+	bool rested = place != NULL;
 
-	*rested = place != NULL;
-	if (place != NULL) {
+	if (rested) {
 		rest_ends(registry, spot->shard, place);
 	} else {
 		place = *spare;
@@ -316,66 +213,89 @@ static void settle_in(struct port_registry *registry, const struct spot *spot, c
 		place->next = *spot->bucket;
 		*spot->bucket = place;
 	}
-	place->number = number;
 	place->owner = wish->owner;
 	place->epoch = 0;
-	place->state = *rested ? PLACE_HELD : PLACE_RESERVED;
+	place->state = rested ? PLACE_HELD : PLACE_RESERVED;
+	place->named = shared;
+	place->names_n = wish->names_n;
+	memcpy(place->names, wish->names, sizeof(place->names));
+	return place;
 }
+
+/* One place of a reservation, and what has become of it. */
+struct settled {
+	uint16_t port; /* 0: there is none */
+	bool rested;
+	bool shared;
+};
 
 /*
  * Reserves at one address: a port that is not `excluded`, or `wanted` and no
- * other (0: any). The port, 0 when there is none, or -ENOMEM.
+ * other (0: any); with others if `share`. 0 or -ENOMEM.
  */
 static int reserve_at(struct port_registry *registry, const struct netaddr *address, const struct port_wish *wish,
-		      uint64_t number, uint64_t excluded, uint16_t wanted, bool *rested)
+		      const struct attempt *attempt, uint16_t wanted, struct settled *out)
 {
 	struct spot spot = spot_of(registry, address);
 	struct place *spare = calloc(1, sizeof(*spare));
-	struct survey survey;
-	uint16_t port;
+	struct port_survey survey;
 
+	*out = (struct settled){ 0 };
 	if (spare == NULL)
 		return -ENOMEM;
 	core_lock_take(&spot.shard->lock, __func__);
 	forget_rested(registry, spot.shard, wish->now_ms);
-	take_survey(&spot, wish, excluded, &survey);
+	port_choice_survey(&spot, wish, wanted == 0 ? attempt->excluded : 0, &survey);
 	if (wanted == 0)
-		port = choose(wish, &survey);
-	else
-		port = (survey.taken >> (wanted - wish->first) & 1) == 0 ? wanted : 0;
-	if (port != 0) {
-		settle_in(registry, &spot, wish, number, port, &spare, rested);
+		out->port = port_choice_make(wish, &survey, attempt->share);
+	else if (((survey.taken & ~(attempt->share ? survey.open : 0)) >> (wanted - wish->first) & 1) == 0)
+		out->port = wanted;
+	if (out->port != 0) {
+		struct place *place = settle_in(registry, &spot, wish, out->port, &spare);
+
+		place->number = attempt->number;
+		out->rested = place->state == PLACE_HELD;
+		out->shared = place->named;
 		if (wanted == 0)
-			note_most(registry, survey.taken & ~excluded);
+			note_most(registry, (survey.taken & ~attempt->excluded) |
+						    UINT64_C(1) << (out->port - wish->first));
 	}
 	core_lock_drop(&spot.shard->lock);
 	free(spare);
-	return port;
+	return 0;
 }
 
 /* --- giving back -------------------------------------------------------------------------- */
 
-/* Ends the place that the number has at that address: it rests, or is gone. */
-static void vacate(struct port_registry *registry, const struct netaddr *address, uint64_t number, bool rests,
+/* Ends the place that the number has at that address: it rests, or is gone. True: its connection came by name. */
+static bool vacate(struct port_registry *registry, const struct netaddr *address, uint64_t number, bool rests,
 		   int64_t now_ms)
 {
 	struct spot spot = spot_of(registry, address);
-	struct place *place;
+	struct place *gone;
+	bool by_name;
 
 	core_lock_take(&spot.shard->lock, __func__);
 	forget_rested(registry, spot.shard, now_ms);
-	place = find_number(&spot, number);
-	SP_ASSERT(place != NULL);
-	place->number = 0;
-	place->owner = SESSION_ID_NONE;
-	if (rests && place->state != PLACE_CLAIMED) {
+	gone = find_number(&spot, number);
+	SP_ASSERT(gone != NULL);
+	gone->number = 0;
+	gone->owner = SESSION_ID_NONE;
+	by_name = gone->named && gone->state == PLACE_CLAIMED;
+	if (rests && gone->state != PLACE_CLAIMED) {
+		struct place *place = gone;
+
+		/* One of the port is enough: the later one. */
+		gone = find_resting(&spot, place->port);
+		if (gone != NULL)
+			rest_ends(registry, spot.shard, gone);
 		rest_begins(registry, spot.shard, place, now_ms);
-		place = NULL;
-	} else {
-		unchain(spot.bucket, place);
 	}
+	if (gone != NULL)
+		unchain(spot.bucket, gone);
 	core_lock_drop(&spot.shard->lock);
-	free(place);
+	free(gone);
+	return by_name;
 }
 
 static bool is_claimed(struct port_registry *registry, const struct netaddr *address, uint64_t number)
@@ -391,62 +311,105 @@ static bool is_claimed(struct port_registry *registry, const struct netaddr *add
 	return claimed;
 }
 
-void port_registry_release(struct port_registry *registry, struct port_ticket *ticket, int64_t now_ms)
+bool port_registry_release(struct port_registry *registry, struct port_ticket *ticket, int64_t now_ms)
 {
 	bool rests = true;
+	bool by_name = false;
 
 	if (ticket->number == 0)
-		return;
+		return false;
 	if (ticket->via.family != AF_UNSPEC) {
 		rests = !is_claimed(registry, &ticket->via, ticket->number) &&
 			!is_claimed(registry, &ticket->client, ticket->number);
-		vacate(registry, &ticket->via, ticket->number, rests, now_ms);
+		by_name = vacate(registry, &ticket->via, ticket->number, rests, now_ms);
 	}
-	vacate(registry, &ticket->client, ticket->number, rests, now_ms);
+	by_name |= vacate(registry, &ticket->client, ticket->number, rests, now_ms);
 	atomic_fetch_sub_explicit(&registry->by_port[ticket->port], 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&registry->reserved, 1, memory_order_relaxed);
 	*ticket = (struct port_ticket){ 0 };
+	return by_name;
 }
 
 /* --- reserving and opening -------------------------------------------------------------- */
 
+/* Both addresses or none; one lock at a time, and so one after the other. 0, -EADDRINUSE or -ENOMEM. */
+static int try_ports(struct port_registry *registry, const struct port_wish *wish, struct attempt *attempt,
+		     struct settled *out)
+{
+	for (;;) {
+		struct settled also;
+		int result = reserve_at(registry, &wish->client, wish, attempt, 0, out);
+
+		if (result != 0 || out->port == 0)
+			return result != 0 ? result : -EADDRINUSE;
+		if (wish->via.family == AF_UNSPEC)
+			return 0;
+		result = reserve_at(registry, &wish->via, wish, attempt, out->port, &also);
+		if (result == 0 && also.port != 0) {
+			out->rested |= also.rested;
+			out->shared |= also.shared;
+			return 0;
+		}
+		(void)vacate(registry, &wish->client, attempt->number, out->rested, wish->now_ms);
+		if (result != 0)
+			return result;
+		attempt->excluded |= UINT64_C(1) << (out->port - wish->first);
+	}
+}
+
 int port_registry_reserve(struct port_registry *registry, const struct port_wish *wish, struct port_ticket *out)
 {
-	uint64_t number = atomic_fetch_add_explicit(&registry->next_number, 1, memory_order_relaxed);
-	uint64_t excluded = 0;
-	bool rested = false;
-	bool via_rested = false;
-	int port;
+	struct attempt attempt = {
+		.number = atomic_fetch_add_explicit(&registry->next_number, 1, memory_order_relaxed),
+	};
+	struct settled settled;
+	int result;
 
 	SP_ASSERT(wish->first > 0 && wish->first <= wish->last);
-	SP_ASSERT(wish->last - wish->first < POOLED_PORTS_MAX);
-	for (;;) {
-		int also;
-
-		port = reserve_at(registry, &wish->client, wish, number, excluded, 0, &rested);
-		if (port <= 0 || wish->via.family == AF_UNSPEC)
-			break;
-		/* Both addresses or none; one lock at a time, and so one after the other. */
-		also = reserve_at(registry, &wish->via, wish, number, 0, (uint16_t)port, &via_rested);
-		if (also > 0)
-			break;
-		vacate(registry, &wish->client, number, rested, wish->now_ms);
-		if (also < 0)
-			return also;
-		excluded |= UINT64_C(1) << (port - wish->first);
+	SP_ASSERT(wish->last - wish->first < POOLED_PORTS_MAX && wish->names_n <= PORT_NAMES_MAX);
+	result = try_ports(registry, wish, &attempt, &settled);
+	if (result == -EADDRINUSE && wish->names_n > 0) {
+		attempt.share = true;
+		attempt.excluded = 0;
+		result = try_ports(registry, wish, &attempt, &settled);
 	}
-	if (port <= 0)
-		return port < 0 ? port : -EADDRINUSE;
+	if (result != 0)
+		return result;
 	*out = (struct port_ticket){
-		.number = number,
-		.port = (uint16_t)port,
-		.rested = rested || via_rested,
+		.number = attempt.number,
+		.port = settled.port,
+		.rested = settled.rested,
+		.shared = settled.shared,
 		.client = wish->client,
 		.via = wish->via,
 	};
-	atomic_fetch_add_explicit(&registry->by_port[port], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&registry->by_port[settled.port], 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&registry->reserved, 1, memory_order_relaxed);
 	return 0;
+}
+
+static bool unshare_at(struct port_registry *registry, const struct netaddr *address, uint64_t number)
+{
+	struct spot spot = spot_of(registry, address);
+	struct place *place;
+	bool alone;
+
+	core_lock_take(&spot.shard->lock, __func__);
+	place = find_number(&spot, number);
+	SP_ASSERT(place != NULL);
+	alone = !place->named;
+	place->names_n = 0;
+	core_lock_drop(&spot.shard->lock);
+	return alone;
+}
+
+bool port_registry_unshare(struct port_registry *registry, const struct port_ticket *ticket)
+{
+	bool alone = unshare_at(registry, &ticket->client, ticket->number);
+
+	if (ticket->via.family != AF_UNSPEC)
+		alone &= unshare_at(registry, &ticket->via, ticket->number);
+	return alone;
 }
 
 static void open_at(struct port_registry *registry, const struct netaddr *address, uint64_t number)
@@ -478,11 +441,47 @@ uint64_t port_registry_epoch(const struct port_registry *registry)
 	return atomic_load(&registry->epoch);
 }
 
-static enum port_claim judge(const struct place *place, uint64_t epoch)
+/* Who has a port of an address. */
+struct crowd {
+	struct place *waiting; /* one whose connection is not here */
+	bool named;	       /* and who gets it by name only */
+	bool any;	       /* others, too, or at rest */
+};
+
+static struct crowd look_around(const struct spot *spot, uint16_t port)
 {
-	if (place == NULL)
-		return PORT_UNEXPECTED;
-	return place->state == PLACE_RESERVED && place->epoch <= epoch ? PORT_CLAIMED : PORT_AMBIGUOUS;
+	struct crowd crowd = { NULL, false, false };
+
+	for (struct place *p = *spot->bucket; p != NULL; p = p->next) {
+		if (!is_at(p, spot, port))
+			continue;
+		crowd.any = true;
+		if (p->state == PLACE_CLAIMED || p->state == PLACE_RESTING)
+			continue;
+		crowd.waiting = p;
+		crowd.named |= p->named;
+	}
+	return crowd;
+}
+
+static bool is_open_since(const struct place *place, uint64_t epoch)
+{
+	return place->state == PLACE_RESERVED && place->epoch <= epoch;
+}
+
+static enum port_claim judge(const struct crowd *crowd, uint64_t epoch)
+{
+	if (crowd->named)
+		return PORT_SHARED;
+	if (crowd->waiting == NULL)
+		return crowd->any ? PORT_AMBIGUOUS : PORT_UNEXPECTED;
+	return is_open_since(crowd->waiting, epoch) ? PORT_CLAIMED : PORT_AMBIGUOUS;
+}
+
+static void take(struct place *place, struct port_owner *out)
+{
+	place->state = PLACE_CLAIMED;
+	*out = (struct port_owner){ place->owner, place->number };
 }
 
 enum port_claim port_registry_claim(struct port_registry *registry, uint16_t port, const struct netaddr *from,
@@ -490,15 +489,40 @@ enum port_claim port_registry_claim(struct port_registry *registry, uint16_t por
 {
 	struct spot spot = spot_of(registry, from);
 	enum port_claim claim;
+	struct crowd crowd;
+
+	core_lock_take(&spot.shard->lock, __func__);
+	crowd = look_around(&spot, port);
+	claim = judge(&crowd, epoch);
+	if (claim == PORT_CLAIMED)
+		take(crowd.waiting, out);
+	core_lock_drop(&spot.shard->lock);
+	return claim;
+}
+
+/* Names are one's own among those who share a port. */
+static struct place *find_named(const struct spot *spot, uint16_t port, const struct port_name *name)
+{
+	for (struct place *p = *spot->bucket; p != NULL; p = p->next) {
+		if (p->state != PLACE_RESTING && p->named && is_at(p, spot, port) && has_name(p, name))
+			return p;
+	}
+	return NULL;
+}
+
+enum port_claim port_registry_claim_named(struct port_registry *registry, uint16_t port, const struct netaddr *from,
+					  uint64_t epoch, const struct port_name *name, struct port_owner *out)
+{
+	struct spot spot = spot_of(registry, from);
+	enum port_claim claim = PORT_UNEXPECTED;
 	struct place *place;
 
 	core_lock_take(&spot.shard->lock, __func__);
-	place = find_port(&spot, port);
-	claim = judge(place, epoch);
-	if (claim == PORT_CLAIMED) {
-		place->state = PLACE_CLAIMED;
-		*out = (struct port_owner){ place->owner, place->number };
-	}
+	place = find_named(&spot, port, name);
+	if (place != NULL)
+		claim = is_open_since(place, epoch) ? PORT_CLAIMED : PORT_AMBIGUOUS;
+	if (claim == PORT_CLAIMED)
+		take(place, out);
 	core_lock_drop(&spot.shard->lock);
 	return claim;
 }

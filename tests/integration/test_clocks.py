@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from rude import FIN, RST, RudeClient, RudeServer, drain, freeze, hang, never_read, receive_content, say, stalled
+from rude import FIN, RST, TIMEOUT, RudeClient, RudeServer, drain, freeze, hang, never_read, receive_content, say, stalled
 from sallyport import REPOSITORY
 from support import black_hole, eventually, listens
 
@@ -522,6 +522,35 @@ def test_reply_timeout_holds_still_for_a_server_that_is_slow(setting):
 
 
 # --------------------------------------------------------------------------------------- connect_timeout
+
+
+def test_server_that_says_120_gets_the_time_that_it_asks_for(sallyport):
+    def slow(session, _):
+        session.say("120 Ready in 1 minutes")
+        assert session.wait_end(3.5) == TIMEOUT
+        session.say("220 Now")
+
+    with RudeServer(greeting=slow) as server:
+        front = sallyport(server, policy={"connect_timeout": "2s"})
+        with RudeClient(front.host, front.port) as client:
+            client.logon().ask("PWD", 257)
+        assert front.stats()["clocks_expired"]["connect_timeout"] == 0
+
+
+def test_server_that_says_120_for_ever_is_left(sallyport):
+    def never(session, _):
+        session.say("120 Wait")
+        while session.wait_end(0.2) == TIMEOUT:
+            session.say("120 Ready in 999 minutes")
+
+    with RudeServer(greeting=never) as bad, RudeServer() as good:
+        front = sallyport(
+            bad, good, policy={"connect_timeout": "2s", "reply_timeout": "2s"}, pool={"balance": "first"}
+        )
+        with RudeClient(front.host, front.port) as client:
+            client.logon().ask("PWD", 257)
+        assert front.stats()["clocks_expired"]["connect_timeout"] == 1
+        assert "USER" not in bad.verbs()
 
 
 @pytest.mark.parametrize("trouble", ["no SYN-ACK", "no greeting"])

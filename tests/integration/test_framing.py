@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from rude import Closed, RudeClient, RudeServer
+from rude import Closed, RudeClient, RudeServer, send_content
 from support import eventually
 
 pytestmark = pytest.mark.proxy
@@ -172,6 +172,26 @@ def test_reply_cut_anywhere_arrives_as_it_was_said(name, sallyport):
                 client.ask("CWD a", 250)
                 assert bytes(client.raw[mark:]) == reply
                 client.ask("PWD", 257)
+            client.quit()
+
+
+def test_blank_lines_outside_of_replies_are_dropped_and_counted(sallyport):
+    """Before the greeting, behind a reply, before one, and between the replies of a transfer."""
+    table = {
+        "USER": b"\r\n331 Password\r\n\r\n",
+        "CWD": b"\r\n\n250-one\r\n\r\n250 two\r\n\r\n",
+        "RETR": lambda s, _: send_content(s, b"content", first="\r\n150 Here", final="\r\n226 Sent\r\n"),
+    }
+    with RudeServer(table=table, greeting=b"\r\n220 Hello\r\n\r\n", files={b"f": b"content"}) as server:
+        front = sallyport(server)
+        with RudeClient(front.host, front.port).logon() as client:
+            for _ in range(2):
+                assert client.ask("CWD a", 250).raw == b"250-one\r\n\r\n250 two\r\n"
+                client.ask("PWD", 257)
+                assert client.download("RETR f")[0] == b"content"
+            client.ask("PWD", 257)
+            assert front.stats()["blank_lines"] == 4 + 2 * (3 + 3)
+            assert front.stats()["desyncs"] == 0
             client.quit()
 
 

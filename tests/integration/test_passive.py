@@ -129,3 +129,34 @@ def test_address_of_a_227_is_that_of_the_clients_network(server, sallyport):
                 assert drain(data)[0] == b"content"
             client.expect(226)
             client.ask("EPSV", 229)
+
+
+def connect_from(host, address):
+    return socket.create_connection(address, 30, source_address=(host, 0))
+
+
+def assert_refused(host, address):
+    with contextlib.suppress(ConnectionError):  # so fast that it is seen in connecting
+        with connect_from(host, address) as data:
+            assert drain(data) == (b"", "rst")
+
+
+@pytest.mark.parametrize("how", ["PASV", "EPSV"])
+def test_another_address_of_the_same_translation_is_let_in_and_no_other(how, server, sallyport):
+    front = sallyport(server, listener={"passive_from": ["127.0.0.16/28", "127.0.0.64/28"]})
+    with client_of(front, source="127.0.0.17") as client:
+        address = client.passive_port(how)
+        for other in ("127.0.0.1", "127.0.0.32", "127.0.0.65"):  # outside, or in another network
+            assert_refused(other, address)
+        client.ask("RETR good", 150)
+        with connect_from("127.0.0.30", address) as data:
+            assert drain(data) == (b"content", "fin")
+        client.expect(226)
+        assert front.stats()["data_foreign"] == 3
+    with client_of(front, source="127.0.0.2") as client:  # in none of them: his own address alone
+        address = client.passive_port(how)
+        assert_refused("127.0.0.17", address)
+        client.ask("RETR good", 150)
+        with connect_from("127.0.0.2", address) as data:
+            assert drain(data) == (b"content", "fin")
+        client.expect(226)

@@ -117,9 +117,8 @@ must_fail "cannot call function 'mailbox_post'" thread_safety proxy/shared/pool_
 mutate "the registry hands the connection over itself" proxy/shared/port_registry.c '/^#include "sallyport\/port_registry.h"/a\
 #include "sallyport/mailbox.h"\
 extern struct mailbox *owner;
-s/^		place->state = PLACE_CLAIMED;/&\
-		if (!mailbox_post(owner, (struct message){ .kind = MESSAGE_DATA, .id = place->owner }))\
-			place->state = PLACE_RESERVED;/'
+s/^		take(crowd.waiting, out);/		if (mailbox_post(owner, (struct message){ .kind = MESSAGE_DATA, .id = crowd.waiting->owner }))\
+	&/'
 must_fail "port_registry.c may not call mailbox_post" symbols port_registry
 must_fail "cannot call function 'mailbox_post'" thread_safety proxy/shared/port_registry.c
 

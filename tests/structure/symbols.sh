@@ -39,7 +39,9 @@ allowed_for() { # NAME
 		health_check_is_due sp_copy sp_now_ms" ;;
 	pool_follow) echo "pool_ledger_settle_server feature_memory_settle $lock addresses_follow addresses_hash sp_copy sp_now_ms" ;;
 	memo) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;
-	port_ledger | port_registry) echo "calloc free $lock" ;;
+	port_ledger) echo "calloc free $lock" ;;
+	port_choice) ;;
+	port_registry) echo "calloc free $lock port_choice_survey port_choice_make" ;;
 	ticket_ring) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;
 	mailbox) echo "$memory $lock eventfd read write close __read_chk __errno_location fd_registry_note
 		fd_registry_forget" ;;

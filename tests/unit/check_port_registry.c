@@ -283,6 +283,208 @@ START_TEST(balancer_may_stand_in_for_the_client)
 }
 END_TEST
 
+/* A session that can be told from others by these names. */
+static struct port_wish named_wish(uint64_t id, uint16_t ports, uint64_t name, uint64_t also)
+{
+	struct port_wish w = wish(id, "192.0.2.1", ports);
+
+	w.names_n = also != 0 ? 2 : 1;
+	w.names[0] = (struct port_name){ PORT_NAME_TAG, 7, name };
+	w.names[1] = (struct port_name){ PORT_NAME_NUMBER, 7, also };
+	return w;
+}
+
+static enum port_claim claim_as(uint64_t kind, uint64_t name, struct port_owner *owner)
+{
+	const struct port_name said = { kind, 7, name };
+	struct netaddr a = address("192.0.2.1");
+
+	return port_registry_claim_named(registry, FIRST, &a, port_registry_epoch(registry), &said, owner);
+}
+
+START_TEST(sessions_with_names_share_a_port_and_each_gets_its_own)
+{
+	struct port_wish a = named_wish(1, 1, 101, 0);
+	struct port_wish b = named_wish(2, 1, 102, 1002);
+	struct port_wish c = named_wish(3, 1, 103, 0);
+	struct port_ticket ta = reserve(&a);
+	struct port_ticket tb = reserve(&b);
+	struct port_ticket tc = reserve(&c);
+	struct port_owner owner = { 0 };
+
+	ck_assert(!ta.shared && tb.shared && tc.shared);
+	ck_assert_uint_eq(port_registry_reserved(registry, FIRST, FIRST), 3);
+	ck_assert_uint_eq(stats().most, 1);
+	/* By the addresses alone it is nobody's. */
+	ck_assert_int_eq(claim(FIRST, "192.0.2.1", &owner), PORT_SHARED);
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 104, &owner), PORT_UNEXPECTED);
+	ck_assert_int_eq(claim_as(PORT_NAME_NUMBER, 102, &owner), PORT_UNEXPECTED);
+	ck_assert_int_eq(claim_as(PORT_NAME_NUMBER, 1002, &owner), PORT_CLAIMED);
+	ck_assert_uint_eq(owner.id.v, 2);
+	ck_assert_uint_eq(owner.number, tb.number);
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 102, &owner), PORT_AMBIGUOUS); /* a second one */
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 101, &owner), PORT_CLAIMED);
+	ck_assert_uint_eq(owner.id.v, 1);
+	ck_assert(port_registry_release(registry, &ta, 1000));
+	ck_assert(port_registry_release(registry, &tb, 1000));
+	/* Who is left is still known by its name only. */
+	ck_assert_int_eq(claim(FIRST, "192.0.2.1", &owner), PORT_SHARED);
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 101, &owner), PORT_UNEXPECTED);
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 103, &owner), PORT_CLAIMED);
+	ck_assert(port_registry_release(registry, &tc, 1000));
+	ck_assert_int_eq(claim(FIRST, "192.0.2.1", &owner), PORT_UNEXPECTED);
+	/* Alone again: by its address. */
+	ta = reserve(&a);
+	ck_assert(!ta.shared);
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 101, &owner), PORT_UNEXPECTED);
+	ck_assert_int_eq(claim(FIRST, "192.0.2.1", &owner), PORT_CLAIMED);
+	ck_assert(!port_registry_release(registry, &ta, 1000));
+	ck_assert_uint_eq(stats().reserved, 0);
+	ck_assert_uint_eq(stats().resting, 0);
+}
+END_TEST
+
+START_TEST(port_is_shared_only_where_everybody_can_be_told_apart)
+{
+	struct port_wish a = named_wish(1, 1, 101, 0);
+	struct port_wish plain = wish(2, "192.0.2.1", 1);
+	struct port_wish same = named_wish(3, 1, 103, 0);
+	struct port_wish other = named_wish(4, 1, 104, 0);
+	struct port_ticket none = { 0 };
+	struct port_ticket ta = reserve(&a);
+	struct port_ticket tb;
+
+	ck_assert_int_eq(port_registry_reserve(registry, &plain, &none), -EADDRINUSE);
+	same.names[same.names_n++] = a.names[0];
+	ck_assert_int_eq(port_registry_reserve(registry, &same, &none), -EADDRINUSE);
+	/* From now on it is for a connection in clear. */
+	ck_assert(port_registry_unshare(registry, &ta));
+	ck_assert_int_eq(port_registry_reserve(registry, &other, &none), -EADDRINUSE);
+	(void)port_registry_release(registry, &ta, 1000);
+
+	tb = reserve(&other);
+	ta = reserve(&a);
+	ck_assert(!port_registry_unshare(registry, &ta));
+	ck_assert(!port_registry_unshare(registry, &tb));
+	(void)port_registry_release(registry, &ta, 1000);
+	(void)port_registry_release(registry, &tb, 1000);
+	ck_assert_uint_eq(none.number, 0);
+	/* Who has it in clear has it for himself. */
+	plain.now_ms = a.now_ms = 1000 + PORT_REST_MS;
+	tb = reserve(&plain);
+	ck_assert_int_eq(port_registry_reserve(registry, &a, &none), -EADDRINUSE);
+	(void)port_registry_release(registry, &tb, 1000);
+}
+END_TEST
+
+START_TEST(sharing_comes_last_and_is_spread)
+{
+	struct port_ticket tickets[12];
+	unsigned sharers[4] = { 0 };
+
+	for (unsigned i = 0; i < 12; i++) {
+		struct port_wish w = named_wish(i + 1, 4, 100 + i, 0);
+
+		w.random = i * 0x9e3779b97f4a7c15u;
+		tickets[i] = reserve(&w);
+		ck_assert_int_eq(tickets[i].shared, i >= 4);
+		ck_assert_uint_eq(sharers[tickets[i].port - FIRST]++, i / 4);
+	}
+	for (unsigned i = 0; i < 12; i++)
+		(void)port_registry_release(registry, &tickets[i], 1000);
+	ck_assert_uint_eq(stats().resting, 4); /* one a port, however many have left it */
+}
+END_TEST
+
+START_TEST(port_has_a_limit_of_sharers)
+{
+	struct port_ticket tickets[PORT_SHARERS_MAX];
+	struct port_wish more = named_wish(999, 1, 999, 0);
+
+	for (unsigned i = 0; i < PORT_SHARERS_MAX; i++) {
+		struct port_wish w = named_wish(i + 1, 1, i + 1, 0);
+
+		tickets[i] = reserve(&w);
+	}
+	ck_assert_int_eq(port_registry_reserve(registry, &more, &(struct port_ticket){ 0 }), -EADDRINUSE);
+	for (unsigned i = 0; i < PORT_SHARERS_MAX; i++)
+		(void)port_registry_release(registry, &tickets[i], 1000);
+	ck_assert_uint_eq(stats().reserved, 0);
+}
+END_TEST
+
+START_TEST(late_connection_of_a_shared_port_is_nobodys)
+{
+	struct port_wish a = named_wish(1, 1, 101, 0);
+	struct port_wish b = named_wish(2, 1, 102, 0);
+	struct port_wish plain = wish(3, "192.0.2.1", 1);
+	struct port_ticket ta = reserve(&a);
+	struct port_ticket tb = reserve(&b);
+	struct port_ticket tc;
+	struct port_owner owner = { 0 };
+	struct netaddr from = address("192.0.2.1");
+	const struct port_name as_a = { PORT_NAME_TAG, 7, 101 };
+	uint64_t before = port_registry_epoch(registry);
+
+	(void)port_registry_release(registry, &ta, 1000); /* its connection has not come */
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 101, &owner), PORT_UNEXPECTED);
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 102, &owner), PORT_CLAIMED);
+	(void)port_registry_release(registry, &tb, 1000);
+	ck_assert_uint_eq(stats().resting, 1);
+	ck_assert_int_eq(claim(FIRST, "192.0.2.1", &owner), PORT_AMBIGUOUS);
+	/* The next one has it as one that rested; a's late one is not its own, nor is it a's once more. */
+	tc = reserve(&plain);
+	ck_assert(tc.rested && !tc.shared);
+	ck_assert_int_eq(claim(FIRST, "192.0.2.1", &owner), PORT_AMBIGUOUS);
+	port_registry_open(registry, &tc);
+	ck_assert_int_eq(claim(FIRST, "192.0.2.1", &owner), PORT_CLAIMED);
+	(void)port_registry_release(registry, &tc, 1000);
+	/* Shared while it is held: what had come before it was open is still not its own. */
+	ta = reserve(&a);
+	(void)port_registry_release(registry, &ta, 1000);
+	ta = reserve(&a);
+	ck_assert(ta.rested);
+	tb = reserve(&b);
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 101, &owner), PORT_AMBIGUOUS);
+	port_registry_open(registry, &ta);
+	ck_assert_int_eq(port_registry_claim_named(registry, FIRST, &from, before, &as_a, &owner), PORT_AMBIGUOUS);
+	ck_assert_int_eq(claim_as(PORT_NAME_TAG, 101, &owner), PORT_CLAIMED);
+	ck_assert_uint_eq(owner.id.v, 1);
+	(void)port_registry_release(registry, &ta, 1000);
+	(void)port_registry_release(registry, &tb, 1000);
+}
+END_TEST
+
+START_TEST(behind_a_balancer_its_address_is_shared_as_well)
+{
+	struct port_wish a = named_wish(1, 1, 101, 0);
+	struct port_wish b = named_wish(2, 1, 102, 0);
+	struct port_wish plain = wish(3, "192.0.2.3", 1);
+	struct netaddr via = address("198.51.100.1");
+	const struct port_name as_b = { PORT_NAME_TAG, 7, 102 };
+	struct port_owner owner = { 0 };
+	struct port_ticket ta;
+	struct port_ticket tb;
+
+	a.via = b.via = plain.via = via;
+	b.client = address("192.0.2.2");
+	ta = reserve(&a);
+	tb = reserve(&b);
+	ck_assert(!ta.shared && tb.shared);
+	ck_assert_int_eq(port_registry_reserve(registry, &plain, &(struct port_ticket){ 0 }), -EADDRINUSE);
+	ck_assert_int_eq(claim(FIRST, "198.51.100.1", &owner), PORT_SHARED);
+	ck_assert_int_eq(port_registry_claim_named(registry, FIRST, &via, 0, &as_b, &owner), PORT_CLAIMED);
+	ck_assert_uint_eq(owner.id.v, 2);
+	/* From its own address the other one is alone. */
+	ck_assert_int_eq(claim(FIRST, "192.0.2.1", &owner), PORT_CLAIMED);
+	ck_assert_uint_eq(owner.id.v, 1);
+	ck_assert(!port_registry_release(registry, &ta, 1000));
+	ck_assert(port_registry_release(registry, &tb, 1000));
+	ck_assert_uint_eq(stats().resting, 0);
+	ck_assert_uint_eq(stats().reserved, 0);
+}
+END_TEST
+
 START_TEST(resting_places_have_a_limit)
 {
 	struct port_wish w = wish(1, "2001:db8::1", 1);
@@ -388,6 +590,49 @@ START_TEST(no_two_threads_have_the_same_port)
 }
 END_TEST
 
+/* --- threads that share --------------------------------------------------------------------- */
+
+static void *share_and_release(void *arg)
+{
+	uint64_t id = (uint64_t)(uintptr_t)arg;
+	struct port_wish w = named_wish(id, 1, 100 + id, 0);
+
+	for (unsigned i = 0; i < TURNS; i++) {
+		struct port_owner owner = { 0 };
+		struct port_ticket ticket = reserve(&w);
+		enum port_claim claimed;
+		bool by_name;
+
+		if (ticket.rested)
+			port_registry_open(registry, &ticket);
+		/* Its connection: by its address while it is alone, and otherwise by its name. */
+		claimed = claim(FIRST, "192.0.2.1", &owner);
+		by_name = claimed == PORT_SHARED;
+		if (by_name)
+			claimed = claim_as(PORT_NAME_TAG, 100 + id, &owner);
+		ck_assert_int_eq(claimed, PORT_CLAIMED);
+		if (owner.id.v != id || owner.number != ticket.number)
+			atomic_fetch_add(&stolen, 1);
+		ck_assert_int_eq(port_registry_release(registry, &ticket, w.now_ms), by_name);
+	}
+	return NULL;
+}
+
+START_TEST(threads_that_share_a_port_get_their_own)
+{
+	pthread_t threads[THREADS];
+
+	for (uintptr_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, share_and_release, (void *)(i + 1)), 0);
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(stolen, 0);
+	ck_assert_uint_eq(stats().reserved, 0);
+	ck_assert_uint_eq(stats().resting, 0);
+	ck_assert_uint_eq(stats().most, 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("port_registry");
@@ -404,6 +649,13 @@ int main(void)
 	tcase_add_test(tcase, rested_port_lets_in_only_what_is_accepted_since_it_is_open);
 	tcase_add_test(tcase, of_rested_ports_the_longest_rested_comes_first);
 	tcase_add_test(tcase, balancer_may_stand_in_for_the_client);
+	tcase_add_test(tcase, sessions_with_names_share_a_port_and_each_gets_its_own);
+	tcase_add_test(tcase, port_is_shared_only_where_everybody_can_be_told_apart);
+	tcase_add_test(tcase, sharing_comes_last_and_is_spread);
+	tcase_add_test(tcase, port_has_a_limit_of_sharers);
+	tcase_add_test(tcase, late_connection_of_a_shared_port_is_nobodys);
+	tcase_add_test(tcase, behind_a_balancer_its_address_is_shared_as_well);
+	tcase_add_test(tcase, threads_that_share_a_port_get_their_own);
 	tcase_add_test(tcase, resting_places_have_a_limit);
 	tcase_add_test(tcase, without_memory_nothing_is_reserved);
 	tcase_add_test(tcase, no_two_threads_have_the_same_port);
