@@ -63,8 +63,8 @@ struct verdict {
 struct verdict policy_command(const struct policy *policy, enum session_phase phase,
 			      const struct command *command);
 
-/* Could a command of this name ever be allowed? For what may be promised (FEAT). */
-bool policy_promises(const struct policy *policy, struct span name);
+/* Could a command that begins so ever be allowed? For what may be promised: a line of FEAT. */
+bool policy_promises(const struct policy *policy, struct span feature);
 
 /* Does this command count as activity? (`idle_resets`; transfers always do.) */
 bool policy_is_activity(const struct policy *policy, enum verb verb);

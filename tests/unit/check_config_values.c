@@ -287,7 +287,8 @@ START_TEST(every_key_of_policies_reaches_its_field)
 	ck_assert_str_eq(p->deny_commands[0], "DELE");
 	ck_assert_str_eq(p->deny_commands[1], "RMD");
 	ck_assert_str_eq(p->deny_commands[2], "XYZZY");
-	ck_assert_ptr_null(p->deny_commands[3]);
+	ck_assert_str_eq(p->deny_commands[3], "SITE EXEC");
+	ck_assert_ptr_null(p->deny_commands[4]);
 	ck_assert_ptr_null(p->allow_commands);
 	/* Nothing is taken from the policy default. */
 	ck_assert_int_eq(p[1].timeouts.idle_timeout, 300000);
