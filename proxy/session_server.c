@@ -9,6 +9,8 @@
 
 #include "sallyport/fd_registry.h"
 #include "sallyport/session.h"
+#include <stdio.h>
+
 #include "session_private.h"
 
 static void on_server_ready(void *owner, unsigned ready);
@@ -242,6 +244,18 @@ static void on_reply(struct session *s, const struct reply *reply)
 	session_desync(s, reply->code);
 }
 
+/* For whoever has to find out what the server said: bytes, since it may be anything. */
+static void tell_bad_reply(struct session *s, const struct reply *reply)
+{
+	char text[3 * 64 + 1] = "";
+	size_t n = reply->raw.n < 64 ? reply->raw.n : 64;
+
+	for (size_t i = 0; i < n; i++)
+		snprintf(text + 3 * i, 4, " %02x", (unsigned char)reply->raw.p[i]);
+	log_write(s->loop->events, LEVEL_WARNING, "server %s said what is no reply%s%s", s->server_config->name,
+		  n > 0 ? ":" : ", or one without end", text);
+}
+
 static void feed_server(struct session *s, struct span bytes)
 {
 	struct reply reply;
@@ -267,6 +281,7 @@ static void feed_server(struct session *s, struct span bytes)
 			return;
 		case REPLY_BAD:
 		case REPLY_TOO_LONG:
+			tell_bad_reply(s, &reply);
 			if (s->phase == PHASE_READY)
 				session_end(s, END_BAD_REPLY);
 			else

@@ -402,7 +402,7 @@ const struct config_key config_keys[] = {
 	BOOL(SECTION_POLICY, "pass_foreign_data", struct policy, pass_foreign_data, "no",
 	     "Accept data connections from other hosts than the client (FXP)."),
 	BOOL(SECTION_POLICY, "pass_low_ports", struct policy, pass_low_ports, "no",
-	     "Make data connections to ports below 1024 when a client asks for them with PORT or EPRT."),
+	     "Make data connections to ports below 1024 when a client or a server names them."),
 	BOOL(SECTION_POLICY, "allow_ccc", struct policy, allow_ccc, "no",
 	     "Let clients take the protection from their control connection again (CCC)."),
 	STRING(SECTION_POLICY, "certificate_logons", PATH, struct policy, certificate_logons, NULL, 4095,
