@@ -190,20 +190,24 @@ static bool host_matches(char *const *hosts, const char *name)
 	return false;
 }
 
+void tls_context_choose(const struct tls_context *context, SSL *ssl, const char *host)
+{
+	size_t i = 1;
+
+	while (i < context->n && !host_matches(context->hosts[i], host))
+		i++;
+	SSL_set_SSL_CTX(ssl, context->ctx[i < context->n ? i : 0]);
+}
+
+/* What the client asks for in its handshake counts more than what it said with HOST. */
 static int choose_identity(SSL *ssl, int *alert, void *arg)
 {
-	const struct tls_context *context = arg;
 	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
 
 	(void)alert;
 	if (name == NULL)
 		return SSL_TLSEXT_ERR_NOACK;
-	for (size_t i = 1; i < context->n; i++) {
-		if (!host_matches(context->hosts[i], name))
-			continue;
-		SSL_set_SSL_CTX(ssl, context->ctx[i]);
-		break;
-	}
+	tls_context_choose(arg, ssl, name);
 	return SSL_TLSEXT_ERR_OK;
 }
 
