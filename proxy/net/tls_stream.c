@@ -364,6 +364,9 @@ int tls_accept(struct stream *s, struct tls_context *context, const char *host, 
 		return -ENOMEM;
 	conn->tag = (struct tls_tag){ context->tickets != NULL ? ticket_ring_instance(context->tickets) : 0, tag };
 	conn->is_data = use != TLS_FOR_CONTROL;
+	/* Passwords come here: OpenSSL keeps no copy of what it has handed on. */
+	if (use == TLS_FOR_CONTROL)
+		SSL_set_options(conn->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 	if (host != NULL)
 		tls_context_choose(context, conn->ssl, host);
 	SSL_set_accept_state(conn->ssl);

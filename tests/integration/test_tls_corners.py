@@ -3,12 +3,14 @@
 
 import contextlib
 import functools
+import os
 import signal
 import socket
 import ssl
 
 import pytest
 from rude import FIN, RST, RudeClient, RudeServer, drain
+from sallyport import find_release_binary, is_sanitized
 from support import eventually, random_bytes, reset, run
 from tls import TlsClient, TlsRudeServer, back_settings, client_context, front_settings, reach
 from tls import authority, before, pair, server_pair  # noqa: F401 (fixtures)
@@ -350,3 +352,53 @@ def test_ciphers_suites_and_groups_are_those_that_were_configured(before, author
         where = ["openssl", "s_client", "-connect", f"{front.host}:{front.port}", "-starttls", "ftp", "-tls1_3"]
         assert run([*where, "-groups", "P-384"], timeout=60).returncode == 0
         assert run([*where, "-groups", "X25519:P-256"], timeout=60).returncode != 0
+
+
+# -------------------------------------------------------------------------------------- secrets
+
+
+def found_in_memory(pid, texts):
+    """Those of the texts that are anywhere in the process's writable memory."""
+    found = set()
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            limits, rights = line.split()[:2]
+            start, end = (int(part, 16) for part in limits.split("-"))
+            if not rights.startswith("rw") or end - start > 1 << 30:
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                memory.seek(start)
+                content = memory.read(end - start)
+                found |= {text for text in texts if text in content}
+    return found
+
+
+@pytest.mark.parametrize("secured", ["neither", "client", "server", "both"])
+@pytest.mark.parametrize("how", ["line by line", "at once"])
+def test_passwords_are_wiped_once_they_have_been_used(how, secured, sallyport, before, authority, server_pair):
+    """Not in buffers of ours, nor in those of OpenSSL; the user's name shows that we know how to look."""
+    binary = find_release_binary()
+    if is_sanitized(binary):
+        pytest.skip("what is freed stays where it was")
+    kind = functools.partial(TlsRudeServer, server_pair) if secured in ("server", "both") else RudeServer
+    user, password, account = (f"{word}-of-{secured}-{os.urandom(8).hex()}" for word in ("name", "secret", "account"))
+    with kind(table={"PASS": "332 Account?", "ACCT": "230 On"}) as server:
+        back = back_settings(authority) if kind is not RudeServer else {}
+        start = before if secured in ("client", "both") else sallyport
+        front = start(server, server=back, binary=binary)
+        client = TlsClient(front.host, front.port)
+        with client:
+            if start is before:
+                client.secure(client_context(authority))
+            lines = [f"USER {user}", f"PASS {password}", f"ACCT {account}"]
+            if how == "at once":
+                client.send("".join(f"{line}\r\n" for line in lines).encode())
+                for code in (331, 332, 230):
+                    client.expect(code)
+            else:
+                for line, code in zip(lines, (331, 332, 230)):
+                    client.ask(line, code)
+            client.ask("NOOP", 200)
+            found = found_in_memory(front.pid, {text.encode() for text in (user, password, account)})
+            assert found == {user.encode()}
+            client.quit()
