@@ -9,8 +9,6 @@
 
 #include "sallyport/fd_registry.h"
 #include "sallyport/session.h"
-#include <stdio.h>
-
 #include "session_private.h"
 
 static void on_server_ready(void *owner, unsigned ready);

@@ -216,7 +216,7 @@ def test_idle_sessions_cost_next_to_nothing(logons, sallyport):
 
 def test_idle_sessions_under_tls_cost_little(logons, before, authority, sallyport):
     """Their handshakes took much more for a moment; what an idle one keeps is its state."""
-    first, count = 100, 300
+    first, count = 100, 400
     binary = find_release_binary()
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(quick_server(logons))
@@ -241,7 +241,7 @@ def test_idle_sessions_under_tls_cost_little(logons, before, authority, sallypor
         each = (settled() - baseline) / count
         assert front.stats()["sessions"] == first + count
         if not is_sanitized(binary):
-            assert each <= 16, f"{each:.2f} KiB a session"
+            assert each <= 17, f"{each:.2f} KiB a session"  # under 16, and what an allocator may leave over
 
 
 @pytest.mark.parametrize("sick", ["fifo_without_reader", "full_disk"])
