@@ -67,6 +67,7 @@ struct server_tls_config {
 	char *certificate;
 	char *private_key;
 	enum tls_version min_version;
+	bool lenient_close;	/* a download that ends without close_notify is whole if the server says so */
 	struct tls_context *context;
 };
 

@@ -59,6 +59,7 @@ struct tls_server_settings {
 	const char *certificate;  /* ours, for the server; NULL: none */
 	const char *private_key;
 	enum tls_version min_version;
+	bool lenient_close;	  /* an end without close_notify is an end */
 };
 
 /*

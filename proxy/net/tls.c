@@ -411,8 +411,10 @@ static bool set_up_server(struct tls_context *context, const struct tls_server_s
 
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, tls_conn_new_session);
-	/* Old servers close without close_notify and renegotiate never; the final reply decides. */
-	SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT);
+	/* Old servers renegotiate never, and many close without close_notify: there the final reply decides. */
+	SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
+	if (settings->lenient_close)
+		SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	if (settings->verify) {
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 		if (settings->ca != NULL ? SSL_CTX_load_verify_file(ctx, settings->ca) != 1
@@ -441,7 +443,7 @@ struct tls_context *tls_context_for_servers(const struct tls_server_settings *se
 		return NULL;
 	}
 	ERR_clear_error();
-	context->lenient_close = true;
+	context->lenient_close = settings->lenient_close;
 	context->ctx[0] = make_ctx(TLS_client_method(), settings->min_version);
 	if (context->ctx[0] == NULL) {
 		(void)fail(error, "cannot make a TLS context", NULL);

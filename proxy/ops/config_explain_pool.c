@@ -28,6 +28,8 @@ static void explain_server_tls(struct speaker *s, const struct server_config *se
 		ADD(s, ", pinned");
 	if (tls->mode == SERVER_TLS_AUTO)
 		ADD(s, tls->allow_plain ? "; in clear when it knows no TLS" : "; never in clear");
+	if (!tls->lenient_close)
+		ADD(s, "; downloads must end with close_notify");
 	speaker_end_line(s);
 }
 

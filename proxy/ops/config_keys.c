@@ -383,6 +383,8 @@ const struct config_key config_keys[] = {
 	       "PEM file: the key of our certificate."),
 	WORD(SECTION_SERVER, "tls_min", enum tls_version, struct server_config, tls.min_version, "1.2",
 	     tls_versions, "Oldest version of TLS to use with the server."),
+	BOOL(SECTION_SERVER, "lenient_close", struct server_config, tls.lenient_close, "yes",
+	     "Take a download that ends without close_notify for whole when the server says that it is."),
 
 #define CLOCK(id, key, default_ms, may_be_off, text)                                               \
 	DURATION(SECTION_POLICY, #key, struct policy, timeouts.key, #default_ms "ms",              \

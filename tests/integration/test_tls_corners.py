@@ -165,6 +165,26 @@ def test_servers_that_never_say_close_notify_are_believed_by_their_226(trio):
     client.ask("RETR f", 451)
 
 
+@pytest.mark.parametrize("secured", ["server", "both"])
+def test_downloads_must_end_with_close_notify_where_that_is_demanded(secured, trio):
+    """Whoever cuts the data connection on its way cannot say it for the server, whatever the 226 says."""
+    server, _, client = trio(secured, server={"lenient_close": False})
+    assert get(client, "RETR f")[0] == CONTENT
+    server.notify = False
+    with client.open_data() as raw:
+        client.ask("RETR f", 150)
+        if isinstance(client, TlsClient):
+            with pytest.raises(OSError), client.secure_data(raw) as data:
+                while data.recv(65536):
+                    pass
+        else:
+            assert drain(raw)[1] == RST
+    client.expect(426)
+    server.notify = True
+    assert get(client, "RETR f")[0] == CONTENT
+    assert server.data_resumed == [True] * 3
+
+
 # -------------------------------------------------------------------------- the end of a connection
 
 
