@@ -192,13 +192,15 @@ static void server_gone(struct session *s)
 		session_say_goodbye(s);
 		return;
 	}
-	transfer_server_lost(s);
+	(void)transfer_server_lost(s, NULL);
 	session_end(s, END_SERVER_CLOSED);
 }
 
+/* It may be the answer to a transfer that runs (RFC 959 section 4.2.1); then it is told once. */
 static void on_421(struct session *s, const struct reply *reply)
 {
-	session_to_client(s, reply->raw);
+	if (!transfer_server_lost(s, reply))
+		session_to_client(s, reply->raw);
 	session_end(s, END_SERVER_421);
 }
 
@@ -207,7 +209,6 @@ static void on_reply(struct session *s, const struct reply *reply)
 	counter_add(s->loop->counters, COUNT_REPLIES, 1);
 	trail_add(s, (uint16_t)reply->code);
 	if (s->phase == PHASE_READY && reply->code == 421) {
-		transfer_server_lost(s);
 		on_421(s, reply);
 		return;
 	}
