@@ -255,14 +255,29 @@ static void tell_bad_reply(struct session *s, const struct reply *reply)
 		  n > 0 ? ":" : ", or one without end", text);
 }
 
+/*
+ * IIS 1 and 2 (KB Q154962) end a reply of many lines before its last one. What
+ * comes at once and has its code is the rest of it: we ask one thing at a time.
+ */
+static bool is_repeat(const struct session *s, int code, int before)
+{
+	return code == before && s->server_config->drop_repeats;
+}
+
 static void feed_server(struct session *s, struct span bytes)
 {
 	struct reply reply;
+	int before = 0;
 
 	/* A reply may drop the server (next one at logon); what else it sent is void then. */
 	while (!s->ending && stream_is_open(&s->server.stream)) {
 		switch (reply_next(&s->replies, &bytes, &reply)) {
 		case REPLY_OK:
+			if (is_repeat(s, reply.code, before)) {
+				counter_add(s->loop->counters, COUNT_REPLIES_REPEATED, 1);
+				break;
+			}
+			before = reply.code;
 			on_reply(s, &reply);
 			if (!s->ending && s->server_tls_begin) {
 				/* Clear bytes behind the 234 would be taken for protected ones. */

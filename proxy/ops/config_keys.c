@@ -354,6 +354,8 @@ const struct config_key config_keys[] = {
 	     "How it is told to abort a transfer: in plain, or with Telnet's urgent interrupt before it."),
 	BOOL(SECTION_SERVER, "escape_iac", struct server_config, escape_iac, "no",
 	     "Double the byte 0xFF in commands, for a server that speaks Telnet there."),
+	BOOL(SECTION_SERVER, "drop_repeats", struct server_config, drop_repeats, "no",
+	     "Of replies with the same code that come at once take the first and drop the others."),
 	BOOL(SECTION_SERVER, "ask_features", struct server_config, ask_features, "yes",
 	     "Ask it once, after its first logon, what it can do (FEAT), so that clients hear it before theirs."),
 	WORD(SECTION_SERVER, "proxy_protocol", enum server_proxy, struct server_config, proxy_protocol, "none",

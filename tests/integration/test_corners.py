@@ -473,6 +473,21 @@ def test_line_of_a_reply_whose_last_line_has_come_already_is_a_surplus_reply(pai
     assert front.wait_event("session_end")["reason"] == "desync"
 
 
+@pytest.mark.parametrize("first", [b"-", b" "])
+def test_servers_whose_replies_end_too_early_can_be_borne(first, pair):
+    """The same with drop_repeats: what comes at once and has the code of the reply belongs to it."""
+    welcome, listing = (b"%d" % code + first + b"one\r\n%d two\r\n%d three\r\n" % (code, code) for code in (230, 250))
+    _, front, client = pair({"PASS": welcome, "CWD": listing}, logon=False, server={"drop_repeats": True})
+    client.ask("USER u", 331)
+    client.ask("PASS p", 230)
+    for _ in range(3):
+        reply = client.ask("CWD a", 250).raw
+        assert listing.startswith(reply) and reply.count(b"\r\n") == (2 if first == b"-" else 1)
+        client.ask("PWD", 257)
+    assert_still_in_step(client)
+    assert front.stats()["replies_repeated"] == 4 * (1 if first == b"-" else 2)
+
+
 def test_reply_of_endless_lines_ends_the_session(pair):
     """A hundred thousand of them would be all right; memory is not theirs without end."""
     lines = b"250-begin\r\n" + b" a line of the listing\r\n" * 100_000
