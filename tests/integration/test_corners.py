@@ -509,10 +509,10 @@ def test_checksum_may_take_longer_than_other_answers(pair):
     """Minutes for a huge file: final_reply_timeout, not reply_timeout."""
 
     def late(session, _):
-        select.select([], [], [], 1.5)
+        select.select([], [], [], 3.5)
         session.say("213 SHA-256 0-7 aa good")
 
-    _, _, client = pair({"HASH": late}, policy={"reply_timeout": "500ms", "final_reply_timeout": "60s"})
+    _, _, client = pair({"HASH": late}, policy={"reply_timeout": "2500ms", "final_reply_timeout": "60s"})
     client.ask("HASH good", 213)
     assert_still_in_step(client)
 
@@ -550,7 +550,7 @@ def test_server_that_says_150_and_never_connects_is_425(pair):
 
     _, front, client = pair(
         {"RETR": [late, lambda s, a: s.server.on_retr(s, a)]},
-        server={"data": "port"}, policy={"data_accept_timeout": "1s"},
+        server={"data": "port"}, policy={"data_accept_timeout": "3s"},
     )  # fmt: skip
     with client.open_data() as data:
         client.ask("RETR good", 150)

@@ -124,7 +124,7 @@ def test_server_that_says_226_and_never_ends_its_data_connection(pair):
         data.sendall(b"some")
         session.say("226 Sent")
 
-    _, front, client = pair({"RETR": [act, lambda s, a: s.server.on_retr(s, a)]}, policy={"stall_timeout": "1s"})
+    _, front, client = pair({"RETR": [act, lambda s, a: s.server.on_retr(s, a)]}, policy={"stall_timeout": "2s"})
     with client.open_data() as data:
         client.ask("RETR file", 150)
         content, end = drain(data)
