@@ -51,13 +51,77 @@ static bool list_has(char *const *list, struct span name)
 	return false;
 }
 
-static bool list_has_command(char *const *list, const struct command *command)
+static bool list_has_verb(char *const *list, const struct command *command)
 {
 	enum verb plain = plain_form(command->verb);
 
 	return list_has(list, command->name) ||
 	       (plain != command->verb && list_has(list, span_of(verb_row(plain)->name)));
 }
+
+/* --- SITE: its first argument is a command of the server's own ---------------------------- */
+
+#define SITE_PREFIX "SITE "
+
+/* "CHMOD" of " CHMOD\t644 x": servers differ in what they take for a space. */
+static struct span site_command(struct span argument)
+{
+	size_t start = 0;
+	size_t end;
+
+	while (start < argument.n && (unsigned char)argument.p[start] <= ' ')
+		start++;
+	for (end = start; end < argument.n && (unsigned char)argument.p[end] > ' ';)
+		end++;
+	return span_from(argument.p + start, end - start);
+}
+
+/* Some servers take quotes and backslashes off a word; then it is not what it looks like. */
+static bool is_plain(struct span word)
+{
+	for (size_t i = 0; i < word.n; i++) {
+		char c = word.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+		      c == '-'))
+			return false;
+	}
+	return true;
+}
+
+static bool list_has_site(char *const *list, struct span word, bool *any)
+{
+	bool found = false;
+
+	*any = false;
+	for (; list != NULL && *list != NULL; list++) {
+		if (!span_starts_nocase(span_of(*list), SITE_PREFIX))
+			continue;
+		*any = true;
+		found |= span_eq_nocase(span_of(*list + sizeof(SITE_PREFIX) - 1), word);
+	}
+	return found;
+}
+
+static bool list_denies(char *const *list, const struct command *command)
+{
+	struct span word = site_command(command->argument);
+	bool any;
+
+	if (list_has_verb(list, command))
+		return true;
+	return command->verb == VERB_SITE && (list_has_site(list, word, &any) || (any && !is_plain(word)));
+}
+
+static bool list_allows(char *const *list, const struct command *command)
+{
+	bool any;
+
+	return list_has_verb(list, command) ||
+	       (command->verb == VERB_SITE && list_has_site(list, site_command(command->argument), &any));
+}
+
+/* --- the lists ------------------------------------------------------------------------------ */
 
 /*
  * An allow list speaks of what may be done, not of how one gets in and out: it
@@ -73,10 +137,10 @@ static bool is_denied(const struct policy *policy, const struct command *command
 {
 	if (command->verb == VERB_QUIT)
 		return false;
-	if (list_has_command(policy->deny_commands, command))
+	if (list_denies(policy->deny_commands, command))
 		return true;
 	return policy->allow_commands != NULL && !always_on_allow_list(verb_row(command->verb)) &&
-	       !list_has_command(policy->allow_commands, command);
+	       !list_allows(policy->allow_commands, command);
 }
 
 static bool argument_is_wrong(const struct verb_row *row, const struct command *command)
@@ -111,7 +175,8 @@ struct verdict policy_command(const struct policy *policy, enum session_phase ph
 		                                                  : " needs an argument.");
 	if (is_denied(policy, command)) {
 		struct verdict v = refuse(550, row->verb == VERB_UNKNOWN ? "Command" : row->name,
-		                          " is denied by policy.");
+		                          row->verb == VERB_SITE ? " command is denied by policy."
+		                                                 : " is denied by policy.");
 
 		v.denied = true;
 		return v;
@@ -119,9 +184,9 @@ struct verdict policy_command(const struct policy *policy, enum session_phase ph
 	return (struct verdict){ .kind = VERDICT_ALLOW };
 }
 
-bool policy_promises(const struct policy *policy, struct span name)
+bool policy_promises(const struct policy *policy, struct span feature)
 {
-	struct command command = { .verb = verb_find(name), .name = name };
+	struct command command = command_parse(feature);
 
 	if (command.verb == VERB_UNKNOWN && !policy->pass_unknown_commands)
 		return false;

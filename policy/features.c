@@ -224,14 +224,16 @@ void features_keep_common(struct features *features, const struct features *othe
 
 /* --- the answer ----------------------------------------------------------------------------- */
 
-static bool is_permitted(const struct policy *policy, struct span word)
+static bool is_permitted(const struct policy *policy, struct span line)
 {
+	struct span word = first_word(line);
+
 	if (is_one_of(word, properties, SP_ARRAY_LEN(properties)))
 		return true;
 	/* RFC 3659 section 7.8: the line MLST speaks for MLSD, too. */
 	if (span_eq_nocase(word, span_of("MLST")) && !policy_promises(policy, span_of("MLSD")))
 		return false;
-	return policy_promises(policy, word);
+	return policy_promises(policy, line);
 }
 
 void features_keep_permitted(struct features *features, const struct policy *policy)
@@ -243,7 +245,7 @@ void features_keep_permitted(struct features *features, const struct policy *pol
 	while (rest.n > 0) {
 		struct span line = take_until(&rest, '\n');
 
-		if (is_permitted(policy, first_word(line)))
+		if (is_permitted(policy, line))
 			add_line(features, line);
 	}
 }

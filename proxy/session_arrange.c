@@ -243,7 +243,10 @@ void transfer_prepare(struct session *s, const struct command *command)
 	try_next_method(s);
 }
 
-/* The address that a 227 or 229 gives; RFC 2577: the server's own host, unless configured otherwise. */
+/*
+ * The address that a 227 or 229 gives. RFC 2577: the server's own host and no
+ * port that a service may hold, unless configured otherwise.
+ */
 static bool read_server_side(struct session *s, const struct reply *reply, struct netaddr *target)
 {
 	struct netaddr said;
@@ -252,15 +255,15 @@ static bool read_server_side(struct session *s, const struct reply *reply, struc
 	*target = s->info.server;
 	if (reply->code == 229 && ftp_address_parse_229(reply->text, &port)) {
 		netaddr_set_port(target, port);
-		return true;
-	}
-	if (reply->code != 227 || !ftp_address_parse_227(reply->text, &said))
+	} else if (reply->code == 227 && ftp_address_parse_227(reply->text, &said)) {
+		if (s->server_config->trust_pasv_address)
+			*target = said;
+		else
+			netaddr_set_port(target, netaddr_port(&said));
+	} else {
 		return false;
-	if (s->server_config->trust_pasv_address)
-		*target = said;
-	else
-		netaddr_set_port(target, netaddr_port(&said));
-	return true;
+	}
+	return netaddr_port(target) >= 1024 || s->policy->pass_low_ports;
 }
 
 static void learn(struct session *s, enum verb verb)

@@ -353,16 +353,20 @@ void transfer_on_clock(struct session *s, enum clock_id clock)
 	transfer_check(s);
 }
 
-void transfer_server_lost(struct session *s)
+bool transfer_server_lost(struct session *s, const struct reply *last)
 {
 	struct transfer *t = s->transfer;
+	bool said;
 
 	if (t == NULL || !t->running || t->answered)
-		return;
+		return false;
 	if (!t->ended)
-		transfer_data_ended(s, DATA_SOURCE_FAILED);
-	t->server_code = 0;
+		transfer_data_ended(s, t->direction == TRANSFER_DOWN ? DATA_SOURCE_FAILED : DATA_SINK_FAILED);
+	said = last != NULL && t->server_code == 0 && keep_final(s, last);
+	if (!said)
+		t->server_code = 0;
 	answer(s);
+	return said;
 }
 
 void transfer_facts(struct session *s)

@@ -510,7 +510,11 @@ void transfer_status(struct session *s);
 void transfer_on_clock(struct session *s, enum clock_id clock);
 /* Fills in the facts that depend on the transfer. */
 void transfer_facts(struct session *s);
-/* The server is gone in mid-transfer: 426 if the client waits for a reply. */
-void transfer_server_lost(struct session *s);
+/*
+ * The server is gone in mid-transfer: 426 if the client waits for a reply, or
+ * `last`, a 421, if that is how it went (NULL: without a word). True: the client
+ * has been told it.
+ */
+bool transfer_server_lost(struct session *s, const struct reply *last);
 
 #endif

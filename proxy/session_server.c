@@ -192,13 +192,15 @@ static void server_gone(struct session *s)
 		session_say_goodbye(s);
 		return;
 	}
-	transfer_server_lost(s);
+	(void)transfer_server_lost(s, NULL);
 	session_end(s, END_SERVER_CLOSED);
 }
 
+/* It may be the answer to a transfer that runs (RFC 959 section 4.2.1); then it is told once. */
 static void on_421(struct session *s, const struct reply *reply)
 {
-	session_to_client(s, reply->raw);
+	if (!transfer_server_lost(s, reply))
+		session_to_client(s, reply->raw);
 	session_end(s, END_SERVER_421);
 }
 
@@ -207,7 +209,6 @@ static void on_reply(struct session *s, const struct reply *reply)
 	counter_add(s->loop->counters, COUNT_REPLIES, 1);
 	trail_add(s, (uint16_t)reply->code);
 	if (s->phase == PHASE_READY && reply->code == 421) {
-		transfer_server_lost(s);
 		on_421(s, reply);
 		return;
 	}
@@ -253,14 +254,41 @@ static enum reply_result next_reply(struct session *s, struct span *bytes, struc
 	return result;
 }
 
+/* For whoever has to find out what the server said: bytes, since it may be anything. */
+static void tell_bad_reply(struct session *s, const struct reply *reply)
+{
+	char text[3 * 64 + 1] = "";
+	size_t n = reply->raw.n < 64 ? reply->raw.n : 64;
+
+	for (size_t i = 0; i < n; i++)
+		snprintf(text + 3 * i, 4, " %02x", (unsigned char)reply->raw.p[i]);
+	log_write(s->loop->events, LEVEL_WARNING, "server %s said what is no reply%s%s", s->server_config->name,
+		  n > 0 ? ":" : ", or one without end", text);
+}
+
+/*
+ * IIS 1 and 2 (KB Q154962) end a reply of many lines before its last one. What
+ * comes at once and has its code is the rest of it: we ask one thing at a time.
+ */
+static bool is_repeat(const struct session *s, int code, int before)
+{
+	return code == before && s->server_config->drop_repeats;
+}
+
 static void feed_server(struct session *s, struct span bytes)
 {
 	struct reply reply;
+	int before = 0;
 
 	/* A reply may drop the server (next one at logon); what else it sent is void then. */
 	while (!s->ending && stream_is_open(&s->server.stream)) {
 		switch (next_reply(s, &bytes, &reply)) {
 		case REPLY_OK:
+			if (is_repeat(s, reply.code, before)) {
+				counter_add(s->loop->counters, COUNT_REPLIES_REPEATED, 1);
+				break;
+			}
+			before = reply.code;
 			on_reply(s, &reply);
 			if (!s->ending && s->server_tls_begin) {
 				/* Clear bytes behind the 234 would be taken for protected ones. */
@@ -278,6 +306,7 @@ static void feed_server(struct session *s, struct span bytes)
 			return;
 		case REPLY_BAD:
 		case REPLY_TOO_LONG:
+			tell_bad_reply(s, &reply);
 			if (s->phase == PHASE_READY)
 				session_end(s, END_BAD_REPLY);
 			else

@@ -125,8 +125,8 @@ void session_secure_client(struct session *s)
 	s->securing = true;
 	s->loop->handshakes++;
 	s->facts.tls_started_ms = s->loop->now_ms;
-	if (tls_accept(&s->client.stream, s->listener->tls.context, s->id.v, TLS_FOR_CONTROL,
-		       on_client_secured, s) != 0) {
+	if (tls_accept(&s->client.stream, s->listener->tls.context, s->host, s->id.v,
+		       TLS_FOR_CONTROL, on_client_secured, s) != 0) {
 		s->securing = false;
 		s->loop->handshakes--;
 		s->no_memory = true;

@@ -106,6 +106,7 @@ static bool side_is_ready(struct session *s, enum side side)
 		return true;
 	if (side == SIDE_CLIENT) {
 		tls.context = s->listener->tls.context;
+		tls.name = s->host;
 		tls.tag = s->id.v;
 		tls.use = s->transfer->direction == TRANSFER_UP ? TLS_FOR_UPLOAD : TLS_FOR_DOWNLOAD;
 	} else {

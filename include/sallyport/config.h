@@ -67,6 +67,7 @@ struct server_tls_config {
 	char *certificate;
 	char *private_key;
 	enum tls_version min_version;
+	bool lenient_close;	/* a download that ends without close_notify is whole if the server says so */
 	struct tls_context *context;
 };
 
@@ -182,6 +183,7 @@ struct server_config {
 	bool trust_pasv_address; /* connect where its 227 says, even to another host */
 	enum abor_form abor;
 	bool escape_iac;	/* double 0xFF in commands (Telnet) */
+	bool drop_repeats;	/* of replies of one code at once, the first is the one */
 	bool ask_features;	/* FEAT after its first logon */
 	enum server_proxy proxy_protocol;
 	bool proxy_protocol_data; /* on the data connections that we dial, too */

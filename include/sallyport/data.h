@@ -145,7 +145,7 @@ struct data_tls {
 	struct tls_context *context;
 	uint64_t tag;			/* of tickets, towards a client */
 	enum tls_use use;
-	const char *name;		/* for verification, towards a server */
+	const char *name;		/* for verification, towards a server; towards a client, as in tls_accept() */
 	const struct stream *control;	/* whose session is to be resumed, towards a server */
 };
 

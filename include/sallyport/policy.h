@@ -26,7 +26,7 @@ struct policy {
 	unsigned max_errors;	    /* refused commands until 421; 0: any number */
 	bool pass_unknown_commands; /* verbs that are not in the table go to the server */
 	bool pass_foreign_data;	    /* data connections from other hosts than the client (FXP) */
-	bool pass_low_ports;	    /* data connections to ports below 1024 of clients (PORT, EPRT) */
+	bool pass_low_ports;	    /* data connections to ports below 1024 of clients and servers */
 	bool allow_ccc;		    /* a protected control connection may go back to clear (RFC 4217 section 6) */
 	char *certificate_logons;   /* file of users whose certificate stands for a password; NULL: there are none */
 	struct credentials *certificate_credentials; /* what is in it; NULL without a file */
@@ -63,8 +63,8 @@ struct verdict {
 struct verdict policy_command(const struct policy *policy, enum session_phase phase,
 			      const struct command *command);
 
-/* Could a command of this name ever be allowed? For what may be promised (FEAT). */
-bool policy_promises(const struct policy *policy, struct span name);
+/* Could a command that begins so ever be allowed? For what may be promised: a line of FEAT. */
+bool policy_promises(const struct policy *policy, struct span feature);
 
 /* Does this command count as activity? (`idle_resets`; transfers always do.) */
 bool policy_is_activity(const struct policy *policy, enum verb verb);

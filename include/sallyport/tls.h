@@ -59,6 +59,7 @@ struct tls_server_settings {
 	const char *certificate;  /* ours, for the server; NULL: none */
 	const char *private_key;
 	enum tls_version min_version;
+	bool lenient_close;	  /* an end without close_notify is an end */
 };
 
 /*
@@ -93,12 +94,13 @@ typedef void tls_done_fn(void *owner, int result);
 /*
  * Starts the handshake on an open stream that holds no unread bytes. `tag`: the
  * number of the session; it goes into the tickets, so that data connections can
- * be told from those of other sessions. Until it is done the stream belongs to
- * the handshake; afterwards its ready function is the one from before and
- * nothing is watched. 0 or -ENOMEM.
+ * be told from those of other sessions. `host`: what the client said with HOST,
+ * which chooses the certificate where it sends no SNI; may be NULL. Until it is
+ * done the stream belongs to the handshake; afterwards its ready function is the
+ * one from before and nothing is watched. 0 or -ENOMEM.
  */
-SP_MUSTCHECK int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, enum tls_use use,
-			    tls_done_fn *done, void *owner);
+SP_MUSTCHECK int tls_accept(struct stream *s, struct tls_context *context, const char *host, uint64_t tag,
+			    enum tls_use use, tls_done_fn *done, void *owner);
 
 /*
  * The same as TLS client. `name`: for SNI and verification (a name or a numeric

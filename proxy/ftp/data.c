@@ -508,7 +508,7 @@ bool data_secure(struct data *data, enum side which, const struct data_tls *tls)
 
 	SP_ASSERT(side->state == DATA_OPEN && !stream_is_tls(&side->stream));
 	if (which == SIDE_CLIENT)
-		result = tls_accept(&side->stream, tls->context, tls->tag, tls->use, on_secured, side);
+		result = tls_accept(&side->stream, tls->context, tls->name, tls->tag, tls->use, on_secured, side);
 	else
 		result = tls_connect(&side->stream, tls->context, tls->name, tls->control, on_secured, side);
 	if (result == 0)

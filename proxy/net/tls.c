@@ -190,20 +190,24 @@ static bool host_matches(char *const *hosts, const char *name)
 	return false;
 }
 
+void tls_context_choose(const struct tls_context *context, SSL *ssl, const char *host)
+{
+	size_t i = 1;
+
+	while (i < context->n && !host_matches(context->hosts[i], host))
+		i++;
+	SSL_set_SSL_CTX(ssl, context->ctx[i < context->n ? i : 0]);
+}
+
+/* What the client asks for in its handshake counts more than what it said with HOST. */
 static int choose_identity(SSL *ssl, int *alert, void *arg)
 {
-	const struct tls_context *context = arg;
 	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
 
 	(void)alert;
 	if (name == NULL)
 		return SSL_TLSEXT_ERR_NOACK;
-	for (size_t i = 1; i < context->n; i++) {
-		if (!host_matches(context->hosts[i], name))
-			continue;
-		SSL_set_SSL_CTX(ssl, context->ctx[i]);
-		break;
-	}
+	tls_context_choose(arg, ssl, name);
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -414,8 +418,10 @@ static bool set_up_server(struct tls_context *context, const struct tls_server_s
 
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, tls_conn_new_session);
-	/* Old servers close without close_notify and renegotiate never; the final reply decides. */
-	SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT);
+	/* Old servers renegotiate never, and many close without close_notify: there the final reply decides. */
+	SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
+	if (settings->lenient_close)
+		SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	if (settings->verify) {
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 		if (settings->ca != NULL ? SSL_CTX_load_verify_file(ctx, settings->ca) != 1
@@ -444,7 +450,7 @@ struct tls_context *tls_context_for_servers(const struct tls_server_settings *se
 		return NULL;
 	}
 	ERR_clear_error();
-	context->lenient_close = true;
+	context->lenient_close = settings->lenient_close;
 	context->ctx[0] = make_ctx(TLS_client_method(), settings->min_version);
 	if (context->ctx[0] == NULL) {
 		(void)fail(error, "cannot make a TLS context", NULL);

@@ -61,6 +61,9 @@ static inline struct tls_conn *tls_conn_of(const struct stream *s)
 
 struct tls_context *tls_conn_context(const SSL *ssl);
 
+/* Has the connection show the certificate for this host, the default one if it has none. */
+void tls_context_choose(const struct tls_context *context, SSL *ssl, const char *host);
+
 /* SHA-256 of the peer's certificate. False: there is none. */
 SP_MUSTCHECK bool tls_conn_certificate(const struct tls_conn *conn, unsigned char digest[TLS_DIGEST_BYTES]);
 

@@ -351,8 +351,8 @@ static void start(struct stream *s, struct tls_conn *conn)
 	event_active(first, EV_TIMEOUT, 0);
 }
 
-int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, enum tls_use use, tls_done_fn *done,
-	       void *owner)
+int tls_accept(struct stream *s, struct tls_context *context, const char *host, uint64_t tag, enum tls_use use,
+	       tls_done_fn *done, void *owner)
 {
 	static const size_t tickets[] = {
 		[TLS_FOR_CONTROL] = 2,
@@ -365,6 +365,11 @@ int tls_accept(struct stream *s, struct tls_context *context, uint64_t tag, enum
 		return -ENOMEM;
 	conn->tag = (struct tls_tag){ context->tickets != NULL ? ticket_ring_instance(context->tickets) : 0, tag };
 	conn->is_data = use != TLS_FOR_CONTROL;
+	/* Passwords come here: OpenSSL keeps no copy of what it has handed on. */
+	if (use == TLS_FOR_CONTROL)
+		SSL_set_options(conn->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+	if (host != NULL)
+		tls_context_choose(context, conn->ssl, host);
 	SSL_set_accept_state(conn->ssl);
 	(void)SSL_set_num_tickets(conn->ssl, tickets[use]);
 	start(s, conn);

@@ -25,7 +25,7 @@ static void check_verbs(struct config_build *build, size_t i, char *const *list,
 		    config_build_value_place(build, SECTION_POLICY, i, key, j);
 		struct config_nearest nearest = config_nearest_start(list[j]);
 
-		if (policy->pass_unknown_commands || verb_find(span_of(list[j])) != VERB_UNKNOWN)
+		if (policy->pass_unknown_commands || command_parse(span_of(list[j])).verb != VERB_UNKNOWN)
 			continue;
 		for (int v = 0; v < VERB_COUNT; v++)
 			config_nearest_offer(&nearest, verb_row((enum verb)v)->name);

@@ -28,6 +28,8 @@ static void explain_server_tls(struct speaker *s, const struct server_config *se
 		ADD(s, ", pinned");
 	if (tls->mode == SERVER_TLS_AUTO)
 		ADD(s, tls->allow_plain ? "; in clear when it knows no TLS" : "; never in clear");
+	if (!tls->lenient_close)
+		ADD(s, "; downloads must end with close_notify");
 	speaker_end_line(s);
 }
 
@@ -125,6 +127,8 @@ static void explain_server(struct speaker *s, const struct server_config *server
 		ADD(s, "; a transfer is aborted by Telnet's urgent interrupt");
 	if (server->escape_iac)
 		ADD(s, "; the byte 0xFF is doubled in commands");
+	if (server->drop_repeats)
+		ADD(s, "; replies that repeat a code at once are dropped");
 	if (!server->ask_features)
 		ADD(s, "; never asked what it can do");
 	speaker_end_line(s);

@@ -356,6 +356,8 @@ const struct config_key config_keys[] = {
 	     "How it is told to abort a transfer: in plain, or with Telnet's urgent interrupt before it."),
 	BOOL(SECTION_SERVER, "escape_iac", struct server_config, escape_iac, "no",
 	     "Double the byte 0xFF in commands, for a server that speaks Telnet there."),
+	BOOL(SECTION_SERVER, "drop_repeats", struct server_config, drop_repeats, "no",
+	     "Of replies with the same code that come at once take the first and drop the others."),
 	BOOL(SECTION_SERVER, "ask_features", struct server_config, ask_features, "yes",
 	     "Ask it once, after its first logon, what it can do (FEAT), so that clients hear it before theirs."),
 	WORD(SECTION_SERVER, "proxy_protocol", enum server_proxy, struct server_config, proxy_protocol, "none",
@@ -385,6 +387,8 @@ const struct config_key config_keys[] = {
 	       "PEM file: the key of our certificate."),
 	WORD(SECTION_SERVER, "tls_min", enum tls_version, struct server_config, tls.min_version, "1.2",
 	     tls_versions, "Oldest version of TLS to use with the server."),
+	BOOL(SECTION_SERVER, "lenient_close", struct server_config, tls.lenient_close, "yes",
+	     "Take a download that ends without close_notify for whole when the server says that it is."),
 
 #define CLOCK(id, key, default_ms, may_be_off, text)                                               \
 	DURATION(SECTION_POLICY, #key, struct policy, timeouts.key, #default_ms "ms",              \
@@ -404,7 +408,7 @@ const struct config_key config_keys[] = {
 	BOOL(SECTION_POLICY, "pass_foreign_data", struct policy, pass_foreign_data, "no",
 	     "Accept data connections from other hosts than the client (FXP)."),
 	BOOL(SECTION_POLICY, "pass_low_ports", struct policy, pass_low_ports, "no",
-	     "Make data connections to ports below 1024 when a client asks for them with PORT or EPRT."),
+	     "Make data connections to ports below 1024 when a client or a server names them."),
 	BOOL(SECTION_POLICY, "allow_ccc", struct policy, allow_ccc, "no",
 	     "Let clients take the protection from their control connection again (CCC)."),
 	STRING(SECTION_POLICY, "certificate_logons", PATH, struct policy, certificate_logons, NULL, 4095,

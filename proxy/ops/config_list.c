@@ -68,21 +68,44 @@ enum config_parsed config_names_add(const char *text, char ***v, size_t *n, stru
 	return add_string(config_copy(text), v, n);
 }
 
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* What may stand behind SITE. */
+static bool is_site_command(struct span word)
+{
+	for (size_t i = 0; i < word.n; i++) {
+		if (!is_letter(word.p[i]) && !is_digit(word.p[i]) && word.p[i] != '_' && word.p[i] != '-')
+			return false;
+	}
+	return word.n > 0 && word.n <= 32;
+}
+
+static bool is_verb(struct span word)
+{
+	for (size_t i = 0; i < word.n; i++) {
+		if (!is_letter(word.p[i]) && !(i > 0 && is_digit(word.p[i])))
+			return false;
+	}
+	return word.n >= 3 && word.n <= 16;
+}
+
 /* Whether the verb is in the table is checked later: it depends on pass_unknown_commands. */
 enum config_parsed config_verbs_add(const char *text, char ***v, size_t *n, struct config_why *why)
 {
-	size_t length = strlen(text);
+	struct span whole = span_of(text);
 	char *copy;
 
-	for (size_t i = 0; i < length; i++) {
-		char c = text[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		      (i > 0 && c >= '0' && c <= '9')))
-			length = 0;
-	}
-	if (length < 3 || length > 16)
-		return config_wrong(why, "is not the name of an FTP command (like DELE)");
+	if (span_starts_nocase(whole, "SITE ") ? !is_site_command(span_from(whole.p + 5, whole.n - 5))
+					       : !is_verb(whole))
+		return config_wrong(why, "is not the name of an FTP command (like DELE or SITE CHMOD)");
 	copy = config_copy(text);
 	for (char *p = copy; p != NULL && *p != '\0'; p++) {
 		if (*p >= 'a' && *p <= 'z')

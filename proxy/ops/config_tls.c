@@ -160,6 +160,7 @@ static void make_server(struct config_build *build, size_t i, size_t j)
 		.certificate = tls->certificate,
 		.private_key = tls->private_key,
 		.min_version = tls->min_version,
+		.lenient_close = tls->lenient_close,
 	};
 	char error[TLS_ERROR_MAX];
 

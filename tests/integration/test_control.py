@@ -310,6 +310,18 @@ def test_denied_command_never_reaches_the_server(pair):
     front.wait_event("command_denied", 2)
 
 
+def test_site_commands_are_denied_one_by_one(pair):
+    server, front = pair(policy={"deny_commands": ["SITE EXEC"]})
+    with client_of(front) as client:
+        client.logon()
+        client.ask("SITE CHMOD 644 x", 200)
+        for denied in ("SITE EXEC ls", "site  exec ls", "SITE \tEXEC ls", 'SITE "EXEC" ls'):
+            assert b"ls" not in client.ask(denied, 550).raw
+        client.quit()
+    assert [command for command in server.commands() if "SITE" in command.upper()] == ["SITE CHMOD 644 x"]
+    front.wait_event("command_denied", 4)
+
+
 def test_clients_port_argument_never_reaches_the_server(pair):
     """A bounce (RFC 2577): what the client says of addresses is between it and us."""
     server, front = pair()

@@ -2,8 +2,10 @@
 """Corner cases of the protocol that no other file is about: every verb, HOST, rare codes of a logon, and what may come in
 the middle of a transfer."""
 
+import re
 import select
 import socket
+import threading
 
 import pytest
 
@@ -410,3 +412,165 @@ def test_reply_with_a_nul_or_a_carriage_return_in_it_is_none(pair):
         else:
             assert reply.raw == bad, "as it was said, not cut"
             client.ask("PWD", 257)
+
+
+# ---------------------------------------------------------------- what is said, and where a reply ends
+
+
+def test_arguments_of_a_logon_are_verbatim(pair):
+    """RFC 2640 section 3.1: one space ends the verb, further ones are the argument's."""
+    server, _, client = pair(logon=False)
+    client.ask("uSeR  x y ", 331)
+    client.ask("pass  p ", 230)
+    assert [command.split(" ", 1)[1] for command in server.commands()] == [" x y ", " p "]
+    assert_still_in_step(client)
+
+
+def test_passive_answers_have_the_form_that_address_translators_read(pair):
+    """Kernel helpers and old firewalls look for the parentheses behind these words."""
+    _, _, client = pair()
+    assert re.fullmatch(
+        rb"227 Entering Passive Mode \(127,0,0,1,\d{1,3},\d{1,3}\)\.\r\n", client.ask("PASV", 227).raw
+    )
+    assert re.fullmatch(rb"229 Entering Extended Passive Mode \(\|\|\|\d+\|\)\.?\r\n", client.ask("EPSV", 229).raw)
+
+
+@pytest.mark.parametrize("host, good, other", [("127.0.0.1", "1", "2"), ("::1", "2", "1")])
+def test_epsv_may_name_the_protocol_of_the_connection(host, good, other, pair):
+    _, _, client = pair(listen=host)
+    assert f"({good})".encode() in client.ask(f"EPSV {other}", 522).raw
+    port = int(client.ask(f"EPSV {good}", 229).text.split("|")[3])
+    with socket.create_connection((host, port), client.timeout) as data:
+        client.ask("RETR good", 150)
+        assert drain(data) == (CONTENT, FIN)
+    client.expect(226)
+
+
+def test_port_behind_pasv_closes_the_passive_port(pair):
+    """RFC 959 section 3.2: the port specification has been changed."""
+    _, _, client = pair()
+    address = client.passive_port("PASV")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        client.ask(f"PORT 127,0,0,1,{port // 256},{port % 256}", 200)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, 5)
+        client.ask("RETR good", 150)
+        listener.settimeout(client.timeout)
+        with listener.accept()[0] as data:
+            assert drain(data) == (CONTENT, FIN)
+    client.expect(226)
+
+
+def test_line_of_a_reply_whose_last_line_has_come_already_is_a_surplus_reply(pair):
+    """Servers of the early IIS put a space where "-" belongs: nobody can tell these lines from replies, so nobody guesses."""
+    _, front, client = pair({"PASS": b"230-Welcome to\r\n230 the server\r\n230 Logged on\r\n"}, logon=False)
+    client.ask("USER u", 331)
+    client.say("PASS p")
+    assert client.expect(230, 421).code == 421 or client.expect(421)
+    assert client.wait_end() == FIN
+    assert front.wait_event("desync")["code"] == 230
+    assert front.wait_event("session_end")["reason"] == "desync"
+
+
+@pytest.mark.parametrize("first", [b"-", b" "])
+def test_servers_whose_replies_end_too_early_can_be_borne(first, pair):
+    """The same with drop_repeats: what comes at once and has the code of the reply belongs to it."""
+    welcome, listing = (b"%d" % code + first + b"one\r\n%d two\r\n%d three\r\n" % (code, code) for code in (230, 250))
+    _, front, client = pair({"PASS": welcome, "CWD": listing}, logon=False, server={"drop_repeats": True})
+    client.ask("USER u", 331)
+    client.ask("PASS p", 230)
+    for _ in range(3):
+        reply = client.ask("CWD a", 250).raw
+        assert listing.startswith(reply) and reply.count(b"\r\n") == (2 if first == b"-" else 1)
+        client.ask("PWD", 257)
+    assert_still_in_step(client)
+    assert front.stats()["replies_repeated"] == 4 * (1 if first == b"-" else 2)
+
+
+def test_reply_of_endless_lines_ends_the_session(pair):
+    """A hundred thousand of them would be all right; memory is not theirs without end."""
+    lines = b"250-begin\r\n" + b" a line of the listing\r\n" * 100_000
+    server, front, client = pair({"CWD": lines})
+    client.ask("CWD a", 421)
+    assert client.wait_end() == FIN
+    assert front.wait_event("session_end")["reason"] == "bad_reply"
+    server.wait_gone()
+
+
+def test_what_was_no_reply_is_in_the_log(pair):
+    _, front, client = pair({"CWD": b"\x1b[2Jwhat\r\n"})
+    client.ask("CWD a", 421)
+    text = front.wait_event("log", level="warning")["text"]
+    assert b"\x1b[2Jwhat".hex(" ") in text and "s0" in text
+
+
+def test_checksum_may_take_longer_than_other_answers(pair):
+    """Minutes for a huge file: final_reply_timeout, not reply_timeout."""
+
+    def late(session, _):
+        select.select([], [], [], 3.5)
+        session.say("213 SHA-256 0-7 aa good")
+
+    _, _, client = pair({"HASH": late}, policy={"reply_timeout": "2500ms", "final_reply_timeout": "60s"})
+    client.ask("HASH good", 213)
+    assert_still_in_step(client)
+
+
+# --------------------------------------------------------------------------- servers in the middle of a transfer
+
+
+def test_421_in_a_transfer_is_passed_on_behind_a_broken_data_connection(pair):
+    """The server shuts down: what has come of the file must not look whole."""
+
+    def shut_down(session, _):
+        session.say("150 Here it comes")
+        session.data = session.open_data()
+        session.data.sendall(b"some")
+        session.say("421 Going down")
+
+    server, front, client = pair({"RETR": shut_down})
+    with client.open_data() as data:
+        client.ask("RETR good", 150)
+        assert drain(data)[1] == RST
+    assert client.expect(421).raw == b"421 Going down\r\n"
+    assert client.wait_end() == FIN
+    assert front.wait_event("session_end")["reason"] == "server_421"
+    server.wait_gone()
+
+
+def test_server_that_says_150_and_never_connects_is_425(pair):
+    """In active mode it is the server that should come. What it says in the end is for nobody any more."""
+    told = threading.Event()
+
+    def late(session, _):
+        session.say("150 I come")
+        told.wait(20)
+        session.say("425 I could not")
+
+    _, front, client = pair(
+        {"RETR": [late, lambda s, a: s.server.on_retr(s, a)]},
+        server={"data": "port"}, policy={"data_accept_timeout": "3s"},
+    )  # fmt: skip
+    with client.open_data() as data:
+        client.ask("RETR good", 150)
+        client.expect(425)
+        assert drain(data)[0] == b""
+    told.set()
+    assert front.stats()["clocks_expired"]["data_accept_timeout"] == 1
+    assert_still_in_step(client)
+
+
+@pytest.mark.parametrize("mode, answer", [("pasv", "227 Here (127,0,0,1,0,25)"), ("epsv", "229 Here (|||1023|)")])
+def test_service_ports_of_the_server_are_not_dialled(mode, answer, pair):
+    """RFC 2577: a port below 1024 that a server names is that of a service, which must not hear our client's bytes."""
+    table = {mode.upper(): [answer, lambda s, a: getattr(s.server, f"on_{mode}")(s, a)]}
+    _, _, client = pair(table, server={"data": mode})
+    client.ask("EPSV", 425)
+    client.ask("STOR x", 425)
+    assert_still_in_step(client)
+
+
+def test_service_ports_of_the_server_where_the_policy_lets_them(pair):
+    _, _, client = pair({"EPSV": "229 Here (|||1023|)"}, server={"data": "epsv"}, policy={"pass_low_ports": True})
+    client.ask("EPSV", 229)

@@ -13,6 +13,7 @@ import pytest
 from rude import Crowd, RudeClient, RudeServer
 from sallyport import find_release_binary, is_sanitized
 from support import cache_folder, eventually, run, stop_process
+from tls import authority, before, pair, reach  # noqa: F401 (fixtures)
 
 pytestmark = [pytest.mark.proxy, pytest.mark.slow]
 
@@ -211,6 +212,36 @@ def test_idle_sessions_cost_next_to_nothing(logons, sallyport):
         if not is_sanitized(binary):
             assert each <= 3, f"{each:.2f} KiB a session"
         assert used < 0.1, f"{used} s of CPU in 2 s"
+
+
+def test_idle_sessions_under_tls_cost_little(logons, before, authority, sallyport):
+    """Their handshakes took much more for a moment; what an idle one keeps is its state."""
+    first, count = 100, 400
+    binary = find_release_binary()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(quick_server(logons))
+        front = before(server, binary=binary, log_file="/dev/null")
+
+        def arrive(n):
+            for _ in range(n):
+                stack.enter_context(reach(front, authority)).logon().protect()
+
+        def settled():
+            """What the bursts left over has been given back."""
+            known, last = set(), front.memory_kib("Rss")
+            while last not in known:
+                known.add(last)
+                time.sleep(1.2)
+                last = front.memory_kib("Rss")
+            return last
+
+        arrive(first)
+        baseline = settled()
+        arrive(count)
+        each = (settled() - baseline) / count
+        assert front.stats()["sessions"] == first + count
+        if not is_sanitized(binary):
+            assert each <= 17, f"{each:.2f} KiB a session"  # under 16, and what an allocator may leave over
 
 
 @pytest.mark.parametrize("sick", ["fifo_without_reader", "full_disk"])

@@ -159,14 +159,46 @@ def test_plain_client_reaches_servers_that_demand_tls(kind, name, tls_fleet, sal
     there_and_back(make_client(kind, front, server, tmp_path, authority, plain=True), server, tmp_path)
 
 
+def at_most(version, folder):
+    """Environment of a program for which OpenSSL knows no later version, on no side of it."""
+    path = folder / "openssl.cnf"
+    path.write_text(
+        "openssl_conf = main\n[main]\nssl_conf = all\n[all]\nsystem_default = limits\n"
+        f"[limits]\nMaxProtocol = TLSv{version}\n"
+    )
+    return {"OPENSSL_CONF": str(path)}
+
+
 @pytest.mark.parametrize("name", sorted(tls.REAL))
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_tls_on_both_sides(version, name, tls_fleet, before, authority, tmp_path):
     server = tls_fleet(name)
     mode = "implicit" if "implicit" in name else "explicit"
-    front = before(server, "required", {"required_data": True}, server=back_settings(authority, mode, tls_min=version))
+    front = before(server, "required", {"required_data": True}, server=back_settings(authority, mode, tls_min=version),
+                   environment=at_most(version, tmp_path))
     for kind in ("curl", "ftplib"):
         there_and_back(make_client(kind, front, server, tmp_path, authority, version), server, tmp_path)
+    stats = front.stats()
+    assert (stats["tls_1_2"] > 0, stats["tls_1_3"] > 0) == (version == "1.2", version == "1.3")
+    legs = [event for event in front.events("tls") if event["text"].startswith("leg=server data ")]
+    gives_tickets = (name, version) != ("pureftpd-tls", "1.3")
+    assert legs and all(event["outcome"] == ("resumed" if gives_tickets else "full") for event in legs)
+
+
+@pytest.mark.parametrize("name", ["pureftpd-tls", "vsftpd-implicit"])
+@pytest.mark.parametrize("kind", ["curl", "ftplib", "lftp"])
+def test_implicit_clients_before_servers_that_demand_tls(kind, name, tls_fleet, before, authority, tmp_path):
+    server = tls_fleet(name)
+    mode = "implicit" if "implicit" in name else "explicit"
+    front = before(server, "implicit", {"required_data": True}, server=back_settings(authority, mode))
+    there_and_back(make_client(kind, front, server, tmp_path, authority, implicit=True), server, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pureftpd-tls", "vsftpd-tls"])
+def test_lftp_under_tls_before_servers_that_demand_tls(name, tls_fleet, before, authority, tmp_path):
+    server = tls_fleet(name)
+    front = before(server, "required", {"required_data": True}, server=back_settings(authority))
+    there_and_back(make_client("lftp", front, server, tmp_path, authority), server, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["pyftpdlib-tls", "vsftpd-tls"])
@@ -179,11 +211,15 @@ def test_active_clients_whoever_dials_we_are_tls_server_to_the_client(data, name
     there_and_back(client, server, tmp_path)
 
 
-def test_openssl_s_client_logs_on(fleet, before, authority):
-    server = fleet("pyftpdlib")
-    front = before(server)
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize("mode", ["explicit", "implicit"])
+@pytest.mark.parametrize("name", ["pyftpdlib", "vsftpd-tls"])
+def test_openssl_s_client_logs_on(name, mode, version, fleet, tls_fleet, before, authority):
+    server = (tls_fleet if name in tls.REAL else fleet)(name)
+    front = before(server, mode, server=back_settings(authority) if name in tls.REAL else {})
     done = run(
-        ["openssl", "s_client", "-connect", f"{front.host}:{front.port}", "-starttls", "ftp", "-quiet", "-crlf",
+        ["openssl", "s_client", "-connect", f"{front.host}:{front.port}", "-quiet", "-crlf", version,
+         *(["-starttls", "ftp"] if mode == "explicit" else []),
          "-CAfile", authority.certificate, "-verify_return_error", "-verify_hostname", "localhost", "-ign_eof"],
         stdin=None, input=f"USER {server.user}\nPASS {server.password}\nPWD\nQUIT\n",
     )  # fmt: skip
@@ -666,6 +702,8 @@ def test_auto_goes_in_clear_only_where_it_may(allow, sallyport, authority):
             client.ask("USER u", 331 if allow else 421)
         assert ("USER" in server.verbs()) == allow
         assert front.stats()["tls_downgrades"] == int(allow)
+        front.wait_event("session_end")  # what was said before it is in the log by then
+        assert any("used in clear" in event["text"] for event in front.events("log", level="warning")) == allow
 
 
 def test_explicit_never_goes_in_clear(sallyport, authority):

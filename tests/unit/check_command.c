@@ -16,6 +16,10 @@ static char *only_frob[] = { frob, NULL };
 static char *no_frob[] = { frob, NULL };
 static char *no_logon[] = { auth, user, NULL };
 static char *nothing[] = { NULL };
+static char site[] = "SITE", site_exec[] = "SITE EXEC", site_chmod[] = "SITE CHMOD";
+static char *no_site_exec[] = { site_exec, NULL };
+static char *no_site[] = { site, NULL };
+static char *site_chmod_only[] = { retr, site_chmod, NULL };
 
 static const struct policy open_policy = { .name = "open" };
 static const struct policy passing = { .name = "passing", .pass_unknown_commands = true };
@@ -31,6 +35,9 @@ static const struct policy frobless = { .name = "frobless",
 	                                .pass_unknown_commands = true,
 	                                .deny_commands = no_frob };
 static const struct policy closed = { .name = "closed", .deny_commands = no_logon };
+static const struct policy no_exec = { .name = "no_exec", .deny_commands = no_site_exec };
+static const struct policy siteless = { .name = "siteless", .deny_commands = no_site };
+static const struct policy chmod_only = { .name = "chmod_only", .allow_commands = site_chmod_only };
 static const struct policy mute = { .name = "mute", .allow_commands = nothing };
 
 #define ALLOWED 0
@@ -133,6 +140,25 @@ static const struct {
 	{ &both, PHASE_READY, "STOR x", 550, true },
 	{ &mute, PHASE_READY, "RETR x", 550, true },
 	{ &mute, PHASE_READY, "QUIT", ALLOWED, false },
+
+	/* commands behind SITE, however they are spelt */
+	{ &no_exec, PHASE_READY, "SITE EXEC ls", 550, true },
+	{ &no_exec, PHASE_READY, "site exec", 550, true },
+	{ &no_exec, PHASE_READY, "SITE   Exec ls", 550, true },
+	{ &no_exec, PHASE_READY, "SITE \tEXEC\tls", 550, true },
+	{ &no_exec, PHASE_READY, "SITE \"EXEC\" ls", 550, true },
+	{ &no_exec, PHASE_READY, "SITE E\\XEC ls", 550, true },
+	{ &no_exec, PHASE_READY, "SITE EXECUTE ls", ALLOWED, false },
+	{ &no_exec, PHASE_READY, "SITE CHMOD 644 EXEC", ALLOWED, false },
+	{ &no_exec, PHASE_READY, "SITE  ", ALLOWED, false },
+	{ &no_exec, PHASE_READY, "SITE", 501, false },
+	{ &no_exec, PHASE_READY, "DELE SITE EXEC", ALLOWED, false },
+	{ &siteless, PHASE_READY, "SITE CHMOD 644 x", 550, true },
+	{ &chmod_only, PHASE_READY, "SITE CHMOD 644 x", ALLOWED, false },
+	{ &chmod_only, PHASE_READY, "site  chmod 644 x", ALLOWED, false },
+	{ &chmod_only, PHASE_READY, "SITE EXEC ls", 550, true },
+	{ &chmod_only, PHASE_READY, "SITE \"CHMOD\" 644 x", 550, true },
+	{ &open_policy, PHASE_READY, "SITE \"EXEC\" ls", ALLOWED, false },
 };
 // clang-format on
 

@@ -171,7 +171,7 @@ START_TEST(a_minimal_file_gets_all_defaults)
 	ck_assert_uint_eq(server->port, 21);
 	ck_assert_str_eq(server->host, "127.0.0.1");
 	assert_address(&server->address, "127.0.0.1:21");
-	ck_assert(!server->trust_pasv_address && !server->escape_iac && server->ask_features);
+	ck_assert(!server->trust_pasv_address && !server->escape_iac && !server->drop_repeats && server->ask_features);
 	ck_assert_int_eq(server->abor, ABOR_PLAIN);
 	ck_assert_uint_eq(config->policies_n, 1);
 	ck_assert_str_eq(config->policies[0].name, "default");
@@ -245,7 +245,7 @@ START_TEST(every_key_of_pools_and_servers_reaches_its_field)
 	ck_assert_uint_eq(s[0].weight, 7);
 	ck_assert_uint_eq(s[0].max_sessions, 50);
 	ck_assert_int_eq(s[0].data, DATA_PASV);
-	ck_assert(s[0].trust_pasv_address && s[0].escape_iac && !s[0].ask_features);
+	ck_assert(s[0].trust_pasv_address && s[0].escape_iac && s[0].drop_repeats && !s[0].ask_features);
 	ck_assert_int_eq(s[0].abor, ABOR_TELNET);
 	ck_assert_str_eq(s[1].host, "FTP2.example.net");
 	ck_assert_uint_eq(s[1].port, 21);
@@ -287,7 +287,8 @@ START_TEST(every_key_of_policies_reaches_its_field)
 	ck_assert_str_eq(p->deny_commands[0], "DELE");
 	ck_assert_str_eq(p->deny_commands[1], "RMD");
 	ck_assert_str_eq(p->deny_commands[2], "XYZZY");
-	ck_assert_ptr_null(p->deny_commands[3]);
+	ck_assert_str_eq(p->deny_commands[3], "SITE EXEC");
+	ck_assert_ptr_null(p->deny_commands[4]);
 	ck_assert_ptr_null(p->allow_commands);
 	/* Nothing is taken from the policy default. */
 	ck_assert_int_eq(p[1].timeouts.idle_timeout, 300000);

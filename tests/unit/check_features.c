@@ -133,6 +133,24 @@ START_TEST(a_policy_leaves_what_it_permits)
 }
 END_TEST
 
+START_TEST(commands_behind_site_are_promised_one_by_one)
+{
+	char exec[] = "SITE EXEC", chmod[] = "SITE CHMOD";
+	char *deny[] = { exec, NULL };
+	char *allow[] = { chmod, NULL };
+	struct policy denying = { .deny_commands = deny };
+	struct policy allowing = { .allow_commands = allow };
+	const char *all = "SITE CHMOD\nSITE EXEC\nSITE CHMOD;EXEC\n";
+	struct features f = of(all);
+
+	features_keep_permitted(&f, &denying);
+	assert_lines(&f, "SITE CHMOD\n");
+	f = of(all);
+	features_keep_permitted(&f, &allowing);
+	assert_lines(&f, "SITE CHMOD\n");
+}
+END_TEST
+
 static void assert_written(const struct features *f, const char *text)
 {
 	char to[FEAT_BYTES_MAX + 1];
@@ -187,6 +205,7 @@ int main(void)
 	tcase_add_loop_test(tcase, what_two_servers_have_in_common_is_promised, 0,
 			    (int)SP_ARRAY_LEN(common_cases));
 	tcase_add_test(tcase, a_policy_leaves_what_it_permits);
+	tcase_add_test(tcase, commands_behind_site_are_promised_one_by_one);
 	tcase_add_test(tcase, the_answer_is_ours_and_then_the_servers);
 	tcase_add_test(tcase, the_longest_list_is_still_an_answer);
 	suite_add_tcase(suite, tcase);

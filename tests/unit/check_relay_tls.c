@@ -269,7 +269,7 @@ static void protect(struct stream *near, struct peer *far, bool is_client)
 	struct stream *connects = is_client ? &far->stream : near;
 	int before = secured;
 
-	ck_assert_int_eq(tls_accept(accepts, for_clients, 1, TLS_FOR_UPLOAD, on_secured, NULL), 0);
+	ck_assert_int_eq(tls_accept(accepts, for_clients, NULL, 1, TLS_FOR_UPLOAD, on_secured, NULL), 0);
 	ck_assert_int_eq(tls_connect(connects, for_servers, "localhost", NULL, on_secured, NULL), 0);
 	RUN_UNTIL(secured == before + 2);
 	ck_assert_int_eq(failed, 0);
