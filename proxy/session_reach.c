@@ -243,6 +243,7 @@ void reach_choose_server(struct session *s)
 			s->no_memory = true;
 			return;
 		}
+		counter_add(s->loop->counters, COUNT_LOGONS_QUEUED, 1);
 		s->facts.queued_ms = s->loop->now_ms;
 		s->logon->waited_ms = s->loop->now_ms;
 		logon_enter(s, LOGON_QUEUED);

@@ -232,3 +232,20 @@ def test_check_says_what_the_name_stands_for(dns):
     assert "each address of the name is a server of its own, at most 5" in done.stdout
     assert f"at the moment: {ONE}, {TWO}" in done.stdout and "only IPv4 addresses are used" in done.stdout
     assert done.stdout.count("many.test:2121") == 1
+
+
+def test_connections_kept_ready_follow_the_name(sallyport, dns, servers):
+    """An address that is gone has none left, one that came has its own, and nobody is led to the old one."""
+    dns.names["many.test"] = [ONE, TWO]
+    front = start(sallyport, dns, servers[0].port, server={"warm": 1, "warm_age": "1h"})
+    follows(front, ONE, TWO)
+    eventually(lambda: [server.sessions() for server in servers] == [1, 1, 0])
+    dns.names["many.test"] = [TWO, THREE]
+    follows(front, TWO, THREE)
+    servers[0].wait_gone()
+    eventually(lambda: servers[2].sessions() == 1)
+    before = servers[0].verbs().count("PASS")
+    log_on_and_off(front, 4)
+    assert servers[0].verbs().count("PASS") == before
+    eventually(lambda: {row["warm"] for row in front.ask("show pools")["servers"]} == {1})
+    assert len(front.ask("show pools")["servers"]) == 2

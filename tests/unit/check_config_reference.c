@@ -9,6 +9,7 @@
 #include "sallyport/config_keys.h"
 #include "sallyport/config_text.h"
 #include "sallyport/config_value.h"
+#include "sallyport/metrics.h"
 
 #define EXAMPLE "deploy/sallyport.conf"
 #define MANUAL "deploy/man/sallyport.conf.5"
@@ -339,6 +340,70 @@ START_TEST(the_manual_has_no_key_that_is_not_in_the_table)
 }
 END_TEST
 
+/* --- events and figures ----------------------------------------------------------------- */
+
+/* Calls `known` for what each ".It Li" of a manual names; there are some. */
+static void each_item(const char *path, bool (*known)(const char *name))
+{
+	char *text = read_text(source_path(path));
+	size_t items = 0;
+
+	for (const char *p = text; (p = strstr(p, "\n.It Li ")) != NULL; items++) {
+		char name[64];
+		size_t n;
+
+		p += strlen("\n.It Li ");
+		n = strcspn(p, " {\n");
+		ck_assert_uint_lt(n, sizeof(name));
+		memcpy(name, p, n);
+		name[n] = '\0';
+		ck_assert_msg(known(name), "%s: there is no %s", path, name);
+	}
+	ck_assert_uint_gt(items, 20);
+	free(text);
+}
+
+static bool is_event(const char *name)
+{
+	static const char *const names[] = {
+#define EVENT(id, name, level, what) #name,
+#include "sallyport/tbl/events.def"
+#undef EVENT
+	};
+
+	for (size_t i = 0; i < SP_ARRAY_LEN(names); i++) {
+		if (strcmp(names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_figure(const char *name)
+{
+	static struct metric_sample samples[METRIC_SAMPLES_MAX];
+	static struct metrics all;
+	static size_t n;
+
+	if (n == 0) {
+		all.passive_n = 2; /* one of each kind */
+		all.passive[0].pooled = true;
+		all.sinks_n = 1;
+		n = metrics_samples(&all, samples);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(samples[i].family, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+START_TEST(the_manuals_tell_of_events_and_figures_that_there_are)
+{
+	each_item("deploy/man/sallyport.8", is_event);
+	each_item("deploy/man/sallyportctl.1", is_figure);
+}
+END_TEST
+
 /* --- sallyportctl ----------------------------------------------------------------------- */
 
 START_TEST(the_manual_of_sallyportctl_has_each_command)
@@ -413,6 +478,7 @@ int main(void)
 	                    (int)config_keys_n);
 	tcase_add_test(tcase, the_manual_has_no_key_that_is_not_in_the_table);
 	tcase_add_test(tcase, the_manual_of_sallyportctl_has_each_command);
+	tcase_add_test(tcase, the_manuals_tell_of_events_and_figures_that_there_are);
 	tcase_add_test(tcase, the_words_of_balance_are_the_names_of_its_algorithms);
 	tcase_add_test(tcase, the_words_of_level_are_the_names_of_the_levels);
 	suite_add_tcase(suite, tcase);
