@@ -17,6 +17,8 @@
 
 #include <openssl/bio.h>
 
+#include "sallyport/socket_calls.h"
+
 #define RECORDS_MAX  8
 #define RECORD_BYTES (SSL3_RT_MAX_PLAIN_LENGTH + SSL3_RT_MAX_ENCRYPTED_OVERHEAD + SSL3_RT_HEADER_LENGTH)
 #define GATHER_BYTES ((size_t)RECORDS_MAX * RECORD_BYTES)
@@ -50,7 +52,7 @@ static ssize_t send_some(int fd, const void *from, size_t n)
 	ssize_t put;
 
 	do {
-		put = send(fd, from, n, MSG_NOSIGNAL);
+		put = sp_send(fd, from, n, MSG_NOSIGNAL);
 	} while (put == -1 && errno == EINTR);
 	return put;
 }
@@ -124,7 +126,7 @@ static int bio_read(BIO *bio, char *to, int n)
 
 	BIO_clear_retry_flags(bio);
 	do {
-		got = recv(wire->fd, to, (size_t)n, 0);
+		got = sp_recv(wire->fd, to, (size_t)n, 0);
 	} while (got == -1 && errno == EINTR);
 	if (is_blocked(got))
 		BIO_set_retry_read(bio);
