@@ -18,6 +18,7 @@
 #include "sallyport/runtime_names.h"
 #include "sallyport/runtime_user.h"
 #include "sallyport/secret_keeper.h"
+#include "sallyport/tls_memory.h"
 
 enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_NO_ROUTE = 3 };
 
@@ -263,6 +264,7 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	tls_memory_use();
 	config = load(&options);
 	if (config == NULL)
 		return EXIT_USAGE;

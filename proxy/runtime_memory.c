@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: ISC
 /*
- * Memory that a burst of handshakes leaves free between that of the sessions:
- * each takes three buffers of 16 KiB for a moment. malloc keeps their pages,
- * here they go back to the system.
+ * Memory that a burst of handshakes leaves free: buffers, and holes between what
+ * stays. Their pages are kept for the next one, here they go back to the system.
  */
 #include "sallyport/runtime_memory.h"
 
 #include <malloc.h>
+
+#include "sallyport/tls_memory.h"
 
 /* Fewer handshakes leave little behind. */
 #define BURST	  64
@@ -18,6 +19,7 @@ void runtime_memory_turn(struct runtime_memory *memory, struct counters *const c
 	uint64_t total = 0;
 	bool over;
 
+	tls_memory_tidy();
 	for (size_t i = 0; i < n; i++)
 		total += atomic_load_explicit(&counters[i]->value[COUNT_TLS_HANDSHAKES], memory_order_relaxed);
 	over = total - memory->seen < BURST;

@@ -104,8 +104,8 @@ SP_MUSTCHECK int tls_accept(struct stream *s, struct tls_context *context, const
 
 /*
  * The same as TLS client. `name`: for SNI and verification (a name or a numeric
- * address). `resume`: the control connection whose session is offered; NULL:
- * none.
+ * address). `resume`: for a data connection, the control connection, whose
+ * session is offered; NULL: for a control connection.
  */
 SP_MUSTCHECK int tls_connect(struct stream *s, struct tls_context *context, const char *name,
 			     const struct stream *resume, tls_done_fn *done, void *owner);

@@ -42,6 +42,8 @@ struct tls_conn {
 	size_t unsent_n;
 	size_t unsent_at;
 	size_t owed;		 /* to be reported as written once the records are sent */
+	bool dry;		 /* no whole record is left of what was read */
+	int later;		 /* what a read behind bytes came to: 0 or -errno; 1: nothing */
 };
 
 /* While it runs: whose the stream is otherwise. */
@@ -83,6 +85,12 @@ struct tls_tag tls_conn_ticket_tag(const SSL *ssl);
 bool tls_conn_take_tag(SSL *ssl, SSL_SESSION *session);
 /* OpenSSL's new-session callback on the client's side: keeps the newest. */
 int tls_conn_new_session(SSL *ssl, SSL_SESSION *session);
+
+/*
+ * A burst is many records: their buffer is made and freed once for it, not once
+ * for each. To be taken back before the last of them: idle connections have none.
+ */
+void tls_conn_keep_buffers(SSL *ssl, bool keep);
 
 /* --- tls_wire.c ------------------------------------------------------------------------ */
 

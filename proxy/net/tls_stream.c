@@ -16,6 +16,9 @@
 #include "sallyport/span.h"
 #include "tls_private.h"
 
+#define RECORD_BYTES  ((size_t)SSL3_RT_MAX_PLAIN_LENGTH)
+#define NOTHING_LATER 1
+
 static _Thread_local char last_error[TLS_ERROR_MAX];
 
 const char *tls_error(void)
@@ -119,20 +122,67 @@ static int clamp(size_t n)
 	return n > INT_MAX ? INT_MAX : (int)n;
 }
 
-static ssize_t tls_read(struct stream *s, void *to, size_t n)
+void tls_conn_keep_buffers(SSL *ssl, bool keep)
+{
+	if (keep)
+		(void)SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+	else
+		(void)SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
+static ssize_t read_record(struct stream *s, char *to, size_t n)
 {
 	struct tls_conn *conn = tls_conn_of(s);
 	int got;
 
-	tls_wire_enter(conn, s->fd);
 	ERR_clear_error();
 	errno = 0;
 	got = SSL_read(conn->ssl, to, clamp(n));
-	if (got > 0) {
-		s->swap &= (unsigned char)~STREAM_READ_NEEDS_WRITE;
+	conn->dry = got <= 0;
+	if (got <= 0)
+		return failure(s, got, STREAM_READ_NEEDS_WRITE);
+	s->swap &= (unsigned char)~STREAM_READ_NEEDS_WRITE;
+	return got;
+}
+
+/*
+ * As many records as there are and as there is room for. What stops them is told
+ * by the next read: a socket reports its error only once, and behind that comes
+ * an end that looks like any other.
+ */
+static ssize_t read_records(struct stream *s, char *to, size_t n)
+{
+	struct tls_conn *conn = tls_conn_of(s);
+	size_t at = 0;
+	ssize_t got;
+
+	do {
+		tls_conn_keep_buffers(conn->ssl, n - at >= 2 * RECORD_BYTES);
+		got = read_record(s, to + at, n - at);
+		if (got <= 0)
+			break;
+		at += (size_t)got;
+	} while (n - at >= RECORD_BYTES);
+	tls_conn_keep_buffers(conn->ssl, false);
+	if (at == 0)
 		return got;
+	if (got <= 0)
+		conn->later = (int)got;
+	return (ssize_t)at;
+}
+
+static ssize_t tls_read(struct stream *s, void *to, size_t n)
+{
+	struct tls_conn *conn = tls_conn_of(s);
+
+	if (conn->later != NOTHING_LATER) {
+		int later = conn->later;
+
+		conn->later = NOTHING_LATER;
+		return later;
 	}
-	return failure(s, got, STREAM_READ_NEEDS_WRITE);
+	tls_wire_enter(conn, s->fd);
+	return n > RECORD_BYTES ? read_records(s, to, n) : read_record(s, to, n);
 }
 
 /* What a large write that did not succeed means. */
@@ -178,7 +228,11 @@ static ssize_t tls_write(struct stream *s, const void *from, size_t n)
 
 static bool tls_pending(const struct stream *s)
 {
-	return SSL_pending(tls_conn_of(s)->ssl) > 0;
+	const struct tls_conn *conn = tls_conn_of(s);
+
+	if (conn->later != NOTHING_LATER)
+		return conn->later != -EAGAIN;
+	return !conn->dry && SSL_has_pending(conn->ssl) != 0;
 }
 
 static int tls_finish(struct stream *s)
@@ -330,12 +384,23 @@ static struct tls_conn *conn_new(struct stream *s, struct tls_context *context, 
 		return NULL;
 	}
 	conn->context = context;
+	conn->later = NOTHING_LATER;
 	conn->handshake->stream = s;
 	conn->handshake->ready = s->ready;
 	conn->handshake->owner = s->owner;
 	conn->handshake->done = done;
 	conn->handshake->done_owner = owner;
 	return conn;
+}
+
+/*
+ * A record with its header by one call, not by two, and what comes of the next
+ * one with it. Not on control connections, which may be in clear again behind a
+ * record (CCC).
+ */
+static void read_ahead(struct tls_conn *conn)
+{
+	SSL_set_read_ahead(conn->ssl, 1);
 }
 
 /* The first step comes from the loop, so that `done` never runs before the starting call returns. */
@@ -370,6 +435,8 @@ int tls_accept(struct stream *s, struct tls_context *context, const char *host, 
 		SSL_set_options(conn->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 	if (host != NULL)
 		tls_context_choose(context, conn->ssl, host);
+	if (use == TLS_FOR_UPLOAD)
+		read_ahead(conn);
 	SSL_set_accept_state(conn->ssl);
 	(void)SSL_set_num_tickets(conn->ssl, tickets[use]);
 	start(s, conn);
@@ -416,6 +483,8 @@ int tls_connect(struct stream *s, struct tls_context *context, const char *name,
 		return -ENOMEM;
 	}
 	SSL_set_connect_state(conn->ssl);
+	if (resume != NULL) /* a data connection */
+		read_ahead(conn);
 	if (resume != NULL && stream_is_tls(resume))
 		offer_session(conn, tls_conn_of(resume)->session);
 	start(s, conn);

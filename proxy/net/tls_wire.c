@@ -17,6 +17,8 @@
 
 #include <openssl/bio.h>
 
+#include "sallyport/socket_calls.h"
+
 #define RECORDS_MAX  8
 #define RECORD_BYTES (SSL3_RT_MAX_PLAIN_LENGTH + SSL3_RT_MAX_ENCRYPTED_OVERHEAD + SSL3_RT_HEADER_LENGTH)
 #define GATHER_BYTES ((size_t)RECORDS_MAX * RECORD_BYTES)
@@ -29,7 +31,7 @@ struct wire {
 	bool eof;	       /* the last read found the end */
 	bool gathering;
 	size_t n;	       /* bytes gathered */
-	unsigned char gathered[GATHER_BYTES];
+	unsigned char *gathered; /* GATHER_BYTES; NULL before the first large write */
 };
 
 /* What of a large write lies in the gathered bytes. */
@@ -50,7 +52,7 @@ static ssize_t send_some(int fd, const void *from, size_t n)
 	ssize_t put;
 
 	do {
-		put = send(fd, from, n, MSG_NOSIGNAL);
+		put = sp_send(fd, from, n, MSG_NOSIGNAL);
 	} while (put == -1 && errno == EINTR);
 	return put;
 }
@@ -105,7 +107,7 @@ static int bio_write(BIO *bio, const char *from, int n)
 	ssize_t put;
 
 	BIO_clear_retry_flags(bio);
-	if (wire->gathering && (size_t)n <= sizeof(wire->gathered) - wire->n) {
+	if (wire->gathering && (size_t)n <= GATHER_BYTES - wire->n) {
 		memcpy(wire->gathered + wire->n, from, (size_t)n);
 		wire->n += (size_t)n;
 		return n;
@@ -124,7 +126,7 @@ static int bio_read(BIO *bio, char *to, int n)
 
 	BIO_clear_retry_flags(bio);
 	do {
-		got = recv(wire->fd, to, (size_t)n, 0);
+		got = sp_recv(wire->fd, to, (size_t)n, 0);
 	} while (got == -1 && errno == EINTR);
 	if (is_blocked(got))
 		BIO_set_retry_read(bio);
@@ -153,6 +155,7 @@ static void wire_free(void *arg)
 
 	wire = NULL;
 	BIO_free(old->bio);
+	free(old->gathered);
 	free(old);
 }
 
@@ -177,7 +180,6 @@ static struct wire *wire_get(void)
 		return wire;
 	if (pthread_once(&once, prepare) != 0 || method == NULL)
 		return NULL;
-	/* The pages of the gathered bytes are not touched before they are needed. */
 	made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return NULL;
@@ -225,6 +227,7 @@ static int encrypt(struct tls_conn *conn, const unsigned char *from, size_t n, s
 	while (at < n && records->n < RECORDS_MAX) {
 		size_t part = n - at < SSL3_RT_MAX_PLAIN_LENGTH ? n - at : SSL3_RT_MAX_PLAIN_LENGTH;
 
+		tls_conn_keep_buffers(conn->ssl, at + part < n && records->n + 1 < RECORDS_MAX);
 		put = SSL_write(conn->ssl, from + at, (int)part);
 		if (put <= 0)
 			break;
@@ -233,6 +236,7 @@ static int encrypt(struct tls_conn *conn, const unsigned char *from, size_t n, s
 		records->plain_end[records->n] = at;
 		records->n++;
 	}
+	tls_conn_keep_buffers(conn->ssl, false);
 	wire->gathering = false;
 	return put;
 }
@@ -262,9 +266,17 @@ static ssize_t send_records(struct tls_conn *conn, const struct records *records
 	return -1;
 }
 
+/* Without memory a large write is one of its first record. */
+static bool can_gather(void)
+{
+	if (wire->gathered == NULL)
+		wire->gathered = malloc(GATHER_BYTES);
+	return wire->gathered != NULL;
+}
+
 bool tls_wire_is_large(const struct tls_conn *conn, size_t n)
 {
-	return conn->unsent != NULL || conn->owed > 0 || n > SSL3_RT_MAX_PLAIN_LENGTH;
+	return conn->unsent != NULL || conn->owed > 0 || (n > SSL3_RT_MAX_PLAIN_LENGTH && can_gather());
 }
 
 ssize_t tls_wire_write(struct tls_conn *conn, const void *from, size_t n, int *refused)

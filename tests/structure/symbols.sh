@@ -38,6 +38,7 @@ allowed_for() { # NAME
 		health_logon_served health_check_failed health_check_passed health_check_skipped
 		health_check_is_due sp_copy sp_now_ms" ;;
 	pool_follow) echo "pool_ledger_settle_server feature_memory_settle $lock addresses_follow addresses_hash sp_copy sp_now_ms" ;;
+	block_pool) echo "mmap munmap madvise $lock" ;;
 	memo) echo "calloc free explicit_bzero __explicit_bzero_chk $lock" ;;
 	port_ledger) echo "calloc free $lock" ;;
 	port_choice) ;;

@@ -374,6 +374,37 @@ START_TEST(a_torn_source_fails_the_relay)
 }
 END_TEST
 
+/* A socket tells its error once, then an end. Bytes that were read with it must not hide it. */
+START_TEST(a_reset_behind_bytes_is_no_end_even_where_ends_may_be_cut)
+{
+	make_contexts(TLS_VERSION_1_3);
+	memset(&loop, 0, sizeof(loop));
+	loop.base = test_base;
+	loop.counters = &counters;
+	loop.scratch = malloc(LOOP_SCRATCH_BYTES);
+	ck_assert_ptr_nonnull(loop.scratch);
+	open_pair(&near_source, &far_source, on_far_source);
+	open_pair(&near_sink, &far_sink, on_far_sink);
+	protect(&near_source, &far_source, false); /* a server may end without close_notify */
+	relay_start(&relay, &loop, &near_source, &near_sink, &test_ledger, test_id);
+	state = relay_pump(&relay);
+	ck_assert_int_eq(state, RELAY_RUNNING);
+	ck_assert_int_eq(stream_write(&far_source.stream, "tail", 4), 4);
+	ck_assert_int_eq(stream_write(&near_source, "unread", 6), 6); /* closing over it is a reset */
+	stream_abort(&far_source.stream);
+	RUN_UNTIL(state != RELAY_RUNNING);
+	ck_assert_int_eq(state, RELAY_SOURCE_FAILED);
+	ck_assert_int_eq(relay.error, ECONNRESET);
+	ck_assert_uint_eq(relay.moved, 4);
+	stream_abort(&near_source);
+	stream_abort(&near_sink);
+	stream_abort(&far_sink.stream);
+	free(loop.scratch);
+	tls_context_free(&for_clients);
+	tls_context_free(&for_servers);
+}
+END_TEST
+
 static void ignore(void *owner SP_UNUSED, unsigned ready SP_UNUSED)
 {
 }
@@ -409,6 +440,7 @@ static void add(TCase *tests)
 	tcase_add_loop_test(tests, bytes_survive_every_pair_under_tls_1_2, 0, 8);
 	tcase_add_loop_test(tests, bytes_survive_every_pair_under_tls_1_3, 0, 16);
 	tcase_add_test(tests, a_torn_source_fails_the_relay);
+	tcase_add_test(tests, a_reset_behind_bytes_is_no_end_even_where_ends_may_be_cut);
 	tcase_add_test(tests, a_large_write_that_is_given_up_has_no_orderly_end);
 }
 

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: ISC
+/*
+ * OpenSSL's buffers: by their size, which is all that it says of them. A
+ * handshake has one of 21 KiB for its messages and two of 4 KiB, a record on
+ * its way one of 17 KiB.
+ */
+#include "sallyport/tls_memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "sallyport/block_pool.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WATCHED true
+#elif defined(__has_feature)
+#define WATCHED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer))
+#else
+#define WATCHED false
+#endif
+
+struct size_class {
+	size_t over; /* smaller ones are not worth a block */
+	size_t size;
+};
+
+static const struct size_class classes[] = { { 3072, 4096 }, { 16384, 24576 } };
+
+/* Made before any thread is, and never freed: OpenSSL may give back as late as it likes. */
+static struct block_pool *pools[SP_ARRAY_LEN(classes)];
+
+static struct block_pool *pool_for(size_t n)
+{
+	for (size_t i = 0; i < SP_ARRAY_LEN(classes); i++) {
+		if (n > classes[i].over && n <= classes[i].size)
+			return pools[i];
+	}
+	return NULL;
+}
+
+static struct block_pool *pool_of(const void *p)
+{
+	for (size_t i = 0; i < SP_ARRAY_LEN(classes); i++) {
+		if (block_pool_has(pools[i], p))
+			return pools[i];
+	}
+	return NULL;
+}
+
+static void *take(size_t n, const char *file, int line)
+{
+	struct block_pool *pool = pool_for(n);
+	void *p = pool != NULL ? block_pool_take(pool) : NULL;
+
+	(void)file;
+	(void)line;
+	if (p == NULL && n > 0)
+		p = malloc(n);
+	return p;
+}
+
+static void give(void *p, const char *file, int line)
+{
+	struct block_pool *pool = pool_of(p);
+
+	(void)file;
+	(void)line;
+	if (pool != NULL)
+		block_pool_give(pool, p);
+	else
+		free(p);
+}
+
+static void *resize(void *p, size_t n, const char *file, int line)
+{
+	struct block_pool *pool = pool_of(p);
+	void *moved;
+
+	if (p == NULL)
+		return take(n, file, line);
+	if (n == 0) {
+		give(p, file, line);
+		return NULL;
+	}
+	if (pool == NULL)
+		return realloc(p, n);
+	if (n <= block_pool_size(pool))
+		return p;
+	moved = take(n, file, line);
+	if (moved == NULL)
+		return NULL;
+	memcpy(moved, p, block_pool_size(pool));
+	block_pool_give(pool, p);
+	return moved;
+}
+
+void tls_memory_use(void)
+{
+	bool ready = !WATCHED;
+
+	for (size_t i = 0; i < SP_ARRAY_LEN(classes) && ready; i++) {
+		pools[i] = block_pool_new(classes[i].size);
+		ready = pools[i] != NULL;
+	}
+	if (ready && CRYPTO_set_mem_functions(take, resize, give) == 1)
+		return;
+	for (size_t i = 0; i < SP_ARRAY_LEN(classes); i++)
+		block_pool_free(&pools[i]);
+}
+
+void tls_memory_tidy(void)
+{
+	for (size_t i = 0; i < SP_ARRAY_LEN(classes); i++) {
+		if (pools[i] != NULL)
+			block_pool_tidy(pools[i]);
+	}
+}
