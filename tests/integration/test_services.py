@@ -117,7 +117,9 @@ def test_the_last_good_answer_stays(trouble, sallyport, dns, servers):
     elif trouble == "failing":
         dns.failing = True
     else:
-        dns.names["one.test"] = dns.names["two.test"] = []
+        # Others, so that no look-up under way finds one of them and not the other.
+        dns.names |= {"three.test": [], "four.test": []}
+        dns.names[NAME] = [(10, 1, 2121, "three.test"), (10, 1, 2122, "four.test")]
     assert "domain.test: " in front.wait_event("name_failed")["text"]
     assert front.stats()["server_lookups_failed"] >= 1
     log_on_and_off(front, 4)
