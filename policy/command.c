@@ -105,12 +105,17 @@ static bool list_has_site(char *const *list, struct span word, bool *any)
 
 static bool list_denies(char *const *list, const struct command *command)
 {
-	struct span word = site_command(command->argument);
+	struct span word;
 	bool any;
 
+	if (list == NULL)
+		return false;
 	if (list_has_verb(list, command))
 		return true;
-	return command->verb == VERB_SITE && (list_has_site(list, word, &any) || (any && !is_plain(word)));
+	if (command->verb != VERB_SITE)
+		return false;
+	word = site_command(command->argument);
+	return list_has_site(list, word, &any) || (any && !is_plain(word));
 }
 
 static bool list_allows(char *const *list, const struct command *command)

@@ -46,7 +46,8 @@ static bool is_cross_protocol(const struct command *command)
 	static const char *const methods[] = { "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT",
 					       "PATCH", "DELETE", "TRACE", "EHLO", "HELO" };
 
-	for (size_t i = 0; i < SP_ARRAY_LEN(methods); i++) {
+	/* None of them is a verb of ours. */
+	for (size_t i = 0; i < SP_ARRAY_LEN(methods) && command->verb == VERB_UNKNOWN; i++) {
 		if (span_eq(command->name, span_of(methods[i])))
 			return true;
 	}
