@@ -11,6 +11,7 @@ comes, the last one from then on), or a callable (connection, argument).
 """
 
 import contextlib
+import errno
 import itertools
 import re
 import select
@@ -587,6 +588,24 @@ def send_content(session, content, first="150 Here it comes", final="226 Sent"):
                     session.say("426 Broken data connection")
                     return
     session.say(final)
+
+
+@contextlib.contextmanager
+def servers_on_one_port(*hosts, tries=20):
+    """A RudeServer on each address, all on one port, which may be somebody else's on one of them: then another."""
+    for last in [False] * (tries - 1) + [True]:
+        made = []
+        try:
+            for host in hosts:
+                made.append(RudeServer(host=host, port=made[0].port if made else 0))
+            break
+        except OSError as why:
+            for server in made:
+                server.listener.close()
+            if last or why.errno != errno.EADDRINUSE:
+                raise
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(server) for server in made]
 
 
 def receive_content(session, verb, name, first="150 Send it", final="226 Stored", keep=True):

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from dns import NameServer
-from rude import RudeClient, RudeServer
+from rude import RudeClient, servers_on_one_port
 from sallyport import Configuration, Sallyport, find_binary
 from support import eventually, run
 
@@ -24,9 +24,8 @@ def dns():
 @pytest.fixture
 def servers():
     """The same port on three addresses."""
-    with contextlib.ExitStack() as stack:
-        first = stack.enter_context(RudeServer(host=ONE))
-        yield [first] + [stack.enter_context(RudeServer(host=host, port=first.port)) for host in (TWO, THREE)]
+    with servers_on_one_port(ONE, TWO, THREE) as made:
+        yield made
 
 
 def start(sallyport, dns, port, top=None, server=None, **more):
@@ -193,7 +192,7 @@ def test_families_that_are_used(family, expected, sallyport, dns):
 @pytest.mark.parametrize("family, first", [("ipv4_first", "127.0.0.1"), ("ipv6_first", "::1")])
 def test_the_family_that_is_tried_first(family, first, sallyport, dns):
     dns.names["two.test"] = ["127.0.0.1", "::1"]
-    with RudeServer(host="127.0.0.1") as v4, RudeServer(host="::1", port=v4.port) as v6:
+    with servers_on_one_port("127.0.0.1", "::1") as (v4, v6):
         settings = {"address_family": family, "ask_features": False}
         front = sallyport(f"two.test:{v4.port}", server=settings, top={"dns_servers": [dns.address]})
         log_on_and_off(front, 3)

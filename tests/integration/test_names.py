@@ -4,7 +4,7 @@
 import pytest
 
 from dns import NameServer
-from rude import RudeClient, RudeServer
+from rude import RudeClient, RudeServer, servers_on_one_port
 from sallyport import Configuration, Sallyport, find_binary
 from support import black_hole, eventually, free_ports, run
 
@@ -170,17 +170,15 @@ def test_an_address_that_does_not_answer_is_followed_by_the_next_one(sallyport, 
 
 
 def test_a_server_that_moves_is_found_again(sallyport, dns):
-    with RudeServer(host="127.0.0.1") as here:
-        there = RudeServer(host="127.0.0.2", port=here.port)
-        with there:
-            dns.names["moving.test"] = ["127.0.0.1"]
-            front = sallyport(f"moving.test:{here.port}", top={"dns_servers": [dns.address]})
+    with servers_on_one_port("127.0.0.1", "127.0.0.2") as (here, there):
+        dns.names["moving.test"] = ["127.0.0.1"]
+        front = sallyport(f"moving.test:{here.port}", top={"dns_servers": [dns.address]})
 
-            def logon():
-                with RudeClient(front.host, front.port).logon() as client:
-                    client.quit()
-                return len(there.history) > 0
+        def logon():
+            with RudeClient(front.host, front.port).logon() as client:
+                client.quit()
+            return len(there.history) > 0
 
-            assert not logon()
-            dns.names["moving.test"] = ["127.0.0.2"]
-            eventually(logon, what="the new address, after the TTL")
+        assert not logon()
+        dns.names["moving.test"] = ["127.0.0.2"]
+        eventually(logon, what="the new address, after the TTL")
