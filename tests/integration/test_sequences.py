@@ -6,37 +6,10 @@ import threading
 
 import pytest
 from rude import FIN, Closed, RudeClient, RudeServer, drain
-from support import eventually, random_bytes
+from rude_pair import CONTENT, assert_still_in_step, pair  # noqa: F401 (a fixture)
+from support import eventually
 
 pytestmark = pytest.mark.proxy
-
-CONTENT = random_bytes(100_003)
-
-
-@pytest.fixture
-def pair(sallyport):
-    """pair(table) → (rude server, Sallyport before it, logged-on client)."""
-    opened = []
-
-    def make(table=None, logon=True, **settings):
-        server = RudeServer(table=table, files={b"good": CONTENT})
-        opened.append(server)
-        server.__enter__()
-        front = sallyport(server, **settings)
-        client = RudeClient(front.host, front.port)
-        opened.append(client)
-        return server, front, client.logon() if logon else client
-
-    yield make
-    for thing in reversed(opened):
-        thing.__exit__(None, None, None)
-
-
-def assert_still_in_step(client):
-    client.ask("PWD", 257)
-    assert client.download("RETR good")[0] == CONTENT
-    client.ask("PWD", 257)
-
 
 # -------------------------------------------------------------------------------------------------- 421
 
