@@ -63,7 +63,7 @@ ALL = (
     Workload("retr-1", "RETR bulk, 1 stream", "CPU s/GiB", "retr", 1, size=_bulk(1)),
     Workload("retr-8", "RETR bulk, 8 streams", "CPU s/GiB", "retr", 8, size=_bulk(8), quick=True),
     Workload("stor-1", "STOR bulk, 1 stream", "CPU s/GiB", "stor", 1, size=_bulk(1)),
-    Workload("stor-8", "STOR bulk, 8 streams", "CPU s/GiB", "stor", 8, size=_bulk(8), quick=True),
+    Workload("stor-8", "STOR bulk, 8 streams", "CPU s/GiB", "stor", 8, size=_bulk(8)),
     Workload("noop-1000", "NOOP, 1,000 sessions", "CPU µs", "noop", 1000, group="scale",
              only=SCALE_PEERS),
     Workload("noop-9000", "NOOP, 9,000 sessions", "CPU µs", "noop", 9000, group="scale",
@@ -73,7 +73,7 @@ ALL = (
     Workload("retr-8-w1", "RETR bulk, 8 streams, 1 worker", "CPU s/GiB", "retr", 8, size=_bulk(8),
              group="scale", only=SCALE_PEERS, workers=1),
     Workload("idle-500", "idle session, 500 of them", "PSS KiB", "idle", 500, group="memory",
-             quick=True, value="pss", rounds=1),
+             value="pss", rounds=1),
     Workload("idle-2000", "idle session, 2,000 of them", "PSS KiB", "idle", 2000, group="memory",
              value="pss", rounds=1),
     Workload("idle-9000", "idle session, 9,000 of them", "PSS KiB", "idle", 9000, group="memory",
@@ -104,7 +104,7 @@ class Settings:
     def __init__(self, seconds, quick):
         self.seconds = seconds
         self.warmup = 0.1 if quick else 0.3
-        self.bulk_divisor = 8 if quick else 1
+        self.bulk_divisor = 16 if quick else 1
         self.quick = quick
 
     def idle_timeout(self, workload):
