@@ -17,6 +17,7 @@
 #include "sallyport/event.h"
 #include "sallyport/farewell.h"
 #include "sallyport/mailbox.h"
+#include "sallyport/pace.h"
 #include "sallyport/pipe_pool.h"
 #include "sallyport/port_registry.h"
 #include "sallyport/resolver.h"
@@ -42,6 +43,7 @@ struct loop {
 	struct doors *doors;		/* this worker's of them */
 	uint32_t workers;		/* how many there are */
 	struct pipe_pool pipes;
+	struct pacer pacer;
 	char *scratch;			/* LOOP_SCRATCH_BYTES */
 	uint64_t next_sequence;		/* of session ids */
 	uint64_t random;		/* state of loop_random_fast() */

@@ -12,6 +12,7 @@
 #define SALLYPORT_RELAY_H
 
 #include "sallyport/loop.h"
+#include "sallyport/pace.h"
 #include "sallyport/stream.h"
 #include "sallyport/transfer.h"
 
@@ -30,6 +31,7 @@ struct relay {
 	size_t rest_n;
 	size_t rest_at;
 	uint64_t moved;	    /* bytes delivered */
+	struct pace pace;   /* of the source, where it is plain */
 	int64_t last_byte_ms;
 	int error;	    /* errno of a failed end */
 };

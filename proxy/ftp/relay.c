@@ -37,6 +37,7 @@ void relay_start(struct relay *r, struct loop *loop, struct stream *source, stru
 	r->ledger = ledger;
 	r->id = id;
 	r->last_byte_ms = loop->now_ms;
+	pace_begin(&r->pace, source->fd);
 	if (!stream_is_tls(source) && !stream_is_tls(sink))
 		r->spliced = pipe_pool_get(&loop->pipes, &r->pipe, ledger, id) == 0;
 }
@@ -46,6 +47,7 @@ void relay_stop(struct relay *r)
 	if (!r->running)
 		return;
 	r->running = false;
+	pace_end(&r->pace);
 	if (stream_is_open(r->source))
 		stream_watch(r->source, 0);
 	if (stream_is_open(r->sink))
@@ -274,12 +276,14 @@ static enum relay_state pump_scratch(struct relay *r)
 
 enum relay_state relay_pump(struct relay *r)
 {
-	SP_ASSERT(r->running);
-	if (r->spliced) {
-		enum relay_state state = pump_splice(r);
+	enum relay_state state = RELAY_RUNNING;
 
-		if (state != RELAY_RUNNING || r->spliced)
-			return state;
-	}
-	return pump_scratch(r);
+	SP_ASSERT(r->running);
+	if (r->spliced)
+		state = pump_splice(r);
+	if (!r->spliced && state == RELAY_RUNNING)
+		state = pump_scratch(r);
+	if (state == RELAY_RUNNING && !stream_is_tls(r->source))
+		pace_note(&r->loop->pacer, &r->pace, r->moved, r->loop->now_ms);
+	return state;
 }

@@ -12,7 +12,7 @@ import threading
 import pytest
 from rude import RudeClient, RudeServer, drain, receive_content
 from sallyport import find_release_binary
-from support import DIRECT, eventually, random_bytes
+from support import DIRECT, PATIENCE, eventually, random_bytes
 
 CONTENT = random_bytes(777_777)
 
@@ -346,6 +346,51 @@ def test_slow_reader_gets_everything_and_memory_stays_bounded(sallyport):
                     assert front.memory_kib("Rss") - before < 4096
                 content, end = drain(data)
             assert (content == server.files[b"file"], end) == (True, "fin")
+            client.expect(226)
+            client.quit()
+
+
+BURST = (24 << 20) + 333
+
+
+def receive_exactly(sock, size):
+    while size:
+        got = len(sock.recv(min(size, 1 << 18)))
+        assert got
+        size -= got
+
+
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_burst_of_a_fast_sender_arrives_whole_though_more_will_come(direction, sallyport):
+    """What a fast source brings may gather before it is relayed; the rest of it must not wait for what comes next."""
+    arrived = [threading.Event() for _ in range(3)]
+
+    def bursts(session, _argument):
+        session.say("150 Here it comes")
+        with session.open_data() as data:
+            for one in arrived:
+                data.sendall(b"x" * BURST)
+                assert one.wait(PATIENCE)
+        session.say("226 Sent")
+
+    def receive(session, name):
+        receive_content(session, "STOR", name, keep=False)
+
+    with RudeServer(table={"RETR": bursts, "STOR": receive}) as server:
+        front = sallyport(server)
+        with RudeClient(front.host, front.port) as client:
+            client.logon()
+            with client.open_data() as data:
+                client.ask("RETR file" if direction == "down" else "STOR file", 150)
+                for nr, one in enumerate(arrived, 1):
+                    if direction == "down":
+                        receive_exactly(data, BURST)
+                    else:
+                        data.sendall(b"x" * BURST)
+                        eventually(lambda wanted=nr * BURST: server.uploads and server.uploads[0].size == wanted)
+                    one.set()
+                if direction == "down":
+                    assert drain(data) == (b"", "fin")
             client.expect(226)
             client.quit()
 

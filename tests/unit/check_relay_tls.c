@@ -319,12 +319,14 @@ static void relay_all(unsigned how)
 	loop.scratch = malloc(LOOP_SCRATCH_BYTES);
 	ck_assert_ptr_nonnull(loop.scratch);
 	pipe_pool_init(&loop.pipes);
+	pacer_init(&loop.pacer, loop.base);
 	for (size_t i = 0; i < SP_ARRAY_LEN(sizes); i++) {
 		random_state = 88172645463325252u + how * 1000 + i;
 		loop.now_ms = sp_now_ms();
 		relay_one(how, sizes[i]);
 	}
 	ck_assert(how == 0 || how == 4 || (shim_short > 0 && shim_blocked > 0));
+	pacer_fini(&loop.pacer);
 	pipe_pool_fini(&loop.pipes);
 	free(loop.scratch);
 	tls_context_free(&for_clients);

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: ISC
+/*
+ * Pace: lets the bytes of a fast source gather before they are read.
+ *
+ * Of a bulk transfer the kernel reports every segment or two, and each piece
+ * that is relayed by itself costs system calls and wakes who waits behind. So
+ * a source that brings 32 MiB a second or more gets a low-water mark
+ * (SO_RCVLOWAT, socket(7)): what it brings in PACE_GATHER_MS, by what it has
+ * brought in the last turn of PACE_TURN_MS. A source that stops loses its mark
+ * at the end of the turn, and the kernel then reports the little that is there:
+ * nothing rests for longer than two turns. The end of a stream, errors and a
+ * full window are reported at once, whatever the mark is.
+ *
+ * One timer a worker, which runs only while there is a fast source.
+ * Thread: the worker's.
+ */
+#ifndef SALLYPORT_PACE_H
+#define SALLYPORT_PACE_H
+
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+#include "sallyport/base.h"
+
+#define PACE_TURN_MS   10
+#define PACE_GATHER_MS 2
+#define PACE_START     (1024 * 1024)	/* bytes of a source before it is looked at */
+#define PACE_MARK_MIN  (64 * 1024)	/* bytes; a smaller mark would save nothing */
+#define PACE_MARK_MAX  (512 * 1024)
+
+/* Of one source. */
+struct pace {
+	LIST_ENTRY(pace) turn;
+	bool watched;		/* it is in its pacer's list */
+	int fd;
+	int mark;		/* bytes; 0: none has been set */
+	uint64_t moved;		/* bytes, of all that has come */
+	uint64_t moved_then;	/* at the beginning of the turn */
+	int64_t then_ms;
+};
+
+struct pacer {
+	LIST_HEAD(pace_list, pace) fast;
+	struct event on_turn;
+};
+
+void pacer_init(struct pacer *pacer, struct event_base *base);
+/* No source is watched any longer. */
+void pacer_fini(struct pacer *pacer);
+
+/* A source begins: a connected TCP socket, which is the caller's and stays open until pace_end(). */
+void pace_begin(struct pace *pace, int fd);
+
+/* `moved` bytes have come in all. Cheap; call it whenever some have. */
+void pace_note(struct pacer *pacer, struct pace *pace, uint64_t moved, int64_t now_ms);
+
+/* The source is over; a mark stays, for the socket is closed next. Idempotent. */
+void pace_end(struct pace *pace);
+
+/*
+ * The mark of a source that brought `came` bytes in `elapsed_ms` (1 or more):
+ * a power of two from PACE_MARK_MIN to PACE_MARK_MAX, or 0 for none. Pure.
+ */
+int pace_mark(uint64_t came, int64_t elapsed_ms);
+
+#endif
