@@ -32,7 +32,7 @@ struct relay {
 	size_t rest_at;
 	uint64_t moved;	    /* bytes delivered */
 	struct pace pace;   /* of the source, where it is plain */
-	int64_t last_byte_ms;
+	int64_t first_byte_ms, last_byte_ms; /* when they were delivered */
 	int error;	    /* errno of a failed end */
 };
 

@@ -63,6 +63,8 @@ void relay_stop(struct relay *r)
 
 static void count_moved(struct relay *r, size_t n)
 {
+	if (r->moved == 0)
+		r->first_byte_ms = r->loop->now_ms;
 	r->moved += n;
 	r->last_byte_ms = r->loop->now_ms;
 }
