@@ -18,10 +18,11 @@ import sys
 import tempfile
 import time
 
+import bench_counts
+import bench_flame
 import bench_meter
 import bench_peers
 import bench_report
-import bench_syscalls
 import bench_workloads
 
 
@@ -196,6 +197,10 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="under a minute, less exact")
     parser.add_argument("--syscalls", action="store_true",
                         help="count system calls a unit of work with strace instead")
+    parser.add_argument("--allocations", action="store_true",
+                        help="count calls of malloc and its kin a unit of work instead")
+    parser.add_argument("--flame", action="store_true",
+                        help="draw flame graphs (perf) into the --out directory instead")
     parser.add_argument("--readme", help="a file whose part between the marks is replaced")
     parser.add_argument("--list", action="store_true", help="name workloads and peers")
     return parser.parse_args()
@@ -224,8 +229,10 @@ def main():
     kind, metered, true = bench_meter.check(args.meter)
     say("CPU meter: %s (%.3f s metered where %.3f s were used)" % (kind, metered, true))
     peers = choose(args.peers or ",".join(bench_peers.DEFAULT), bench_peers.BY_NAME, "peer")
-    if args.syscalls and not args.only:
-        workloads = [bench_workloads.BY_NAME[name] for name in bench_syscalls.WORKLOADS]
+    counted = (bench_counts.SystemCalls if args.syscalls else
+               bench_counts.Allocations if args.allocations else None)
+    if (counted or args.flame) and not args.only:
+        workloads = [bench_workloads.BY_NAME[name] for name in bench_counts.WORKLOADS]
     elif args.only:
         workloads = choose(args.only, bench_workloads.BY_NAME, "workload")
     else:
@@ -236,23 +243,30 @@ def main():
     work_dir = tempfile.mkdtemp(prefix="sallyport-bench-", dir=shm)
     os.chmod(work_dir, 0o755)
     began = time.monotonic()
+    stopped = None
     try:
         context = bench_peers.Context(args.bin, args.sallyport, args.cache and
                                       os.path.abspath(args.cache), work_dir, args.workers,
                                       args.meter, raise_limits())
         context.make_certificate()
-        if args.syscalls:
-            bench_syscalls.run(context, settings, peers, workloads)
+        if counted:
+            bench_counts.run(context, settings, peers, workloads, counted(context))
+            return
+        if args.flame:
+            bench_flame.run(context, settings, peers, workloads, args.out)
             return
         bench = Bench(context, settings, peers, workloads,
                       args.rounds or (1 if args.quick else 3))
-        bench.run()
+        try:
+            bench.run()
+        except (KeyboardInterrupt, SystemExit) as why:
+            stopped = why  # what has been measured is written all the same
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
     os.makedirs(args.out, exist_ok=True)
     facts = machine()
     facts.update(workers=args.workers, meter=kind, seconds=settings.seconds, rounds=bench.rounds,
-                 took_s=round(time.monotonic() - began))
+                 took_s=round(time.monotonic() - began), stopped=stopped is not None)
     bench_report.write(args.out, facts, peers, workloads, bench.runs, bench.reasons)
     with open(os.path.join(args.out, "results.json"), "w", encoding="utf-8") as file:
         json.dump({"facts": facts,
@@ -263,6 +277,8 @@ def main():
     with open(os.path.join(args.out, "results.md"), encoding="utf-8") as file:
         text = file.read()
     print(text)
+    if stopped is not None:
+        raise stopped
     if args.readme:
         put_into(args.readme, text)
 

@@ -405,12 +405,12 @@ def _greeted(address, port, implicit):
         return False
 
 
-def start(peer, context, variant, idle_timeout):
+def start(peer, context, variant, idle_timeout, more_environment=None):
     """Starts a peer and waits until it greets. Raises RuntimeError with its last words."""
     directory = os.path.join(context.work_dir, "%s-%s-%d" % (peer.name, variant, time.monotonic_ns()))
     os.makedirs(directory)
     command = peer.command(context, directory, variant, idle_timeout)
-    environment = dict(os.environ)
+    environment = dict(os.environ, **(more_environment or {}))
     if context.root and command[0].startswith(context.root):
         environment["LD_LIBRARY_PATH"] = context.libpath
     group, _ = bench_meter.make_group(peer.name, context.meter)

@@ -228,6 +228,8 @@ def write(directory, facts, peers, workloads, runs, reasons):
              "%(date)s, %(cpus)d × %(cpu)s, Linux %(kernel)s; %(workers)d workers each; "
              "rounds of %(seconds)g s, interleaved, %(rounds)d of them; CPU of the proxy's process tree by "
              "%(meter)s; all of it took %(took_s)d s.\n" % facts]
+    if facts["stopped"]:
+        parts.append("This run was stopped before its end.\n")
     parts += _main_tables(results, peers, workloads)
     parts += _timeout_table(results, peers, workloads)
     parts += _speed_table(results, peers, workloads)

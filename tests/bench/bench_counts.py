@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: ISC
-"""System calls of a proxy per unit of work, counted by strace -c while a load runs.
+"""System calls or allocations of a proxy per unit of work, counted while a load runs.
 
-strace slows everything down, so only the counts mean something. Run through bench.py --syscalls.
+System calls are counted by strace -c, which slows everything down, so that only the counts mean something;
+allocations of the C library by a library that is loaded before it. Run through bench.py --syscalls or --allocations.
 """
 
 import os
 import signal
+import struct
 import subprocess
 import time
 
@@ -15,12 +17,18 @@ import bench_workloads
 WORKLOADS = ("logon-1", "logon-32", "noop-32", "small-32", "small-stor-32")
 
 
-class Counter:
+class SystemCalls:
     """strace on a running tree, forks followed."""
 
-    def __init__(self, pids, path):
-        self._path = path
-        command = ["strace", "-f", "-c", "-S", "calls", "-o", path]
+    what = "system calls"
+    environment = {}
+
+    def __init__(self, context):
+        self._path = os.path.join(context.work_dir, "strace")
+        self._process = None
+
+    def start(self, pids):
+        command = ["strace", "-f", "-c", "-S", "calls", "-o", self._path]
         for pid in pids:
             command += ["-p", str(pid)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -46,12 +54,40 @@ class Counter:
         return calls
 
 
-def count(context, peer, instance, workload, settings):
-    """System calls a unit of work, by name."""
+class Allocations:
+    """Calls of malloc and its kin in a tree, each process of which was started with `environment`."""
+
+    what = "allocations"
+    _names = ("malloc", "calloc", "realloc", "free")
+    _form = "=%dQ" % len(_names)
+
+    def __init__(self, context):
+        self._path = os.path.join(context.work_dir, "allocations")
+        with open(self._path, "wb") as file:
+            file.write(bytes(struct.calcsize(self._form)))
+        os.chmod(self._path, 0o666)  # a peer may have given up its rights
+        library = os.path.join(os.path.abspath(context.bin_dir), "libbench_allocs.so")
+        self.environment = {"LD_PRELOAD": library, "BENCH_ALLOCS": self._path}
+        self._before = ()
+
+    def _read(self):
+        with open(self._path, "rb") as file:
+            return struct.unpack(self._form, file.read())
+
+    def start(self, _pids):
+        self._before = self._read()
+
+    def stop(self):
+        """Calls by name."""
+        return dict(zip(self._names, (b - a for a, b in zip(self._before, self._read()))))
+
+
+def count(context, peer, instance, workload, settings, counter):
+    """What the counter counts for a unit of work, by name."""
     load = bench_workloads.Load(context, peer, workload, settings)
     try:
         load.wait_ready()
-        counter = Counter(instance.group.pids(), os.path.join(context.work_dir, "strace"))
+        counter.start(instance.group.pids())
         report = load.go()
         time.sleep(0.3)  # what children still do when they end
         calls = counter.stop()
@@ -61,7 +97,7 @@ def count(context, peer, instance, workload, settings):
         load.end()
 
 
-def _print(workload, peers, columns, reasons):
+def _print(workload, peers, columns, reasons, what):
     shown = [peer for peer in peers if peer.name in columns]
     print("### %s\n" % workload.title)
     for peer in peers:
@@ -71,7 +107,7 @@ def _print(workload, peers, columns, reasons):
         return
     names = sorted({name for column in columns.values() for name in column},
                    key=lambda name: -max(column.get(name, 0) for column in columns.values()))
-    print("\n| system calls | %s |" % " | ".join(peer.title for peer in shown))
+    print("\n| %s | %s |" % (what, " | ".join(peer.title for peer in shown)))
     print("| --- |" + " --: |" * len(shown))
     for name in names:
         cells = [columns[peer.name].get(name, 0.0) for peer in shown]
@@ -82,7 +118,7 @@ def _print(workload, peers, columns, reasons):
                                         for peer in shown), flush=True)
 
 
-def run(context, settings, peers, workloads):
+def run(context, settings, peers, workloads, counter):
     """Prints a table for each workload."""
     origin, _ = bench_peers.start_origin(context)
     try:
@@ -93,13 +129,15 @@ def run(context, settings, peers, workloads):
                 try:
                     if reason is not None:
                         raise bench_workloads.Failed(reason)
-                    instance = bench_peers.start(peer, context, workload.variant, 900.0)
+                    instance = bench_peers.start(peer, context, workload.variant, 900.0,
+                                                 counter.environment)
                     try:
-                        columns[peer.name] = count(context, peer, instance, workload, settings)
+                        columns[peer.name] = count(context, peer, instance, workload, settings,
+                                                   counter)
                     finally:
                         instance.stop()
                 except (bench_workloads.Failed, RuntimeError) as error:
                     reasons[peer.name] = str(error)
-            _print(workload, peers, columns, reasons)
+            _print(workload, peers, columns, reasons, counter.what)
     finally:
         origin.stop()
