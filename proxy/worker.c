@@ -310,10 +310,10 @@ static void worker_free(struct worker *w)
 	resolver_free(&w->loop.resolver);
 	farewells_free(&w->loop.farewells);
 	pipe_pool_fini(&w->loop.pipes);
-	if (w->loop.base != NULL)
+	if (w->loop.base != NULL) {
 		pacer_fini(&w->loop.pacer);
-	if (w->loop.base != NULL)
 		event_base_free(w->loop.base);
+	}
 	config_unref(&w->loop.config);
 	free(w->loop.by_id);
 	free(w->loop.scratch);
@@ -363,8 +363,8 @@ static bool make_parts(struct worker *w, const struct worker_shared *shared)
 	loop->resolver = resolver_new(loop->base);
 	loop->farewells = farewells_new(loop->base);
 	loop->doors = doors_new(loop->base, loop->registry, shared->hellos, loop->counters, deliver, w);
-	pipe_pool_init(&loop->pipes);
-	pacer_init(&loop->pacer, loop->base);
+	pipe_pool_init(&loop->pipes, loop->workers);
+	pacer_init(&loop->pacer, loop->base, loop->counters);
 	if (loop->by_id == NULL || loop->scratch == NULL || loop->resolver == NULL ||
 	    loop->farewells == NULL || loop->doors == NULL)
 		return false;

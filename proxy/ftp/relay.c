@@ -15,6 +15,8 @@
 
 #include "sallyport/socket_calls.h"
 
+/* What is larger than this deserves a large pipe. */
+#define LARGE_FILE (1024 * 1024)
 /* One call moves at most this much, so that one transfer cannot starve the loop. */
 #define PUMP_BYTES_MAX (4u * 1024 * 1024)
 
@@ -126,6 +128,8 @@ static enum relay_state pump_splice(struct relay *r)
 	bool source_blocked = false;
 	bool sink_blocked = false;
 
+	if (r->moved >= LARGE_FILE)
+		pipe_pool_grow(&r->loop->pipes, &r->pipe);
 	while (r->moved < stop_at) {
 		if (!r->source_ended && !source_blocked && r->in_pipe < r->pipe.capacity) {
 			switch (splice_in(r, r->pipe.capacity - r->in_pipe)) {

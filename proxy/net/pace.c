@@ -9,25 +9,37 @@
 
 #include "sallyport/clock.h"
 
-int pace_mark(uint64_t came, int64_t elapsed_ms)
+int pace_mark(uint64_t came, int64_t elapsed_ms, int buffer)
 {
 	uint64_t gathers = came / (uint64_t)elapsed_ms * PACE_GATHER_MS;
 	int mark = PACE_MARK_MAX;
 
-	while (mark >= PACE_MARK_MIN && (uint64_t)mark > gathers)
+	while (mark >= PACE_MARK_MIN && ((uint64_t)mark > gathers || mark > buffer / 8))
 		mark /= 2;
 	return mark >= PACE_MARK_MIN ? mark : 0;
 }
 
 /* Where it fails the source is read as others are. */
-static void set_mark(struct pace *pace, int mark)
+static void set_mark(const struct pacer *pacer, struct pace *pace, int mark)
 {
 	int bytes = mark > 0 ? mark : 1;
 
 	if (mark == pace->mark)
 		return;
-	if (setsockopt(pace->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) == 0)
-		pace->mark = mark;
+	if (setsockopt(pace->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) != 0)
+		return;
+	if (pace->mark == 0)
+		counter_add(pacer->counters, COUNT_SOURCES_PACED, 1);
+	pace->mark = mark;
+}
+
+/* The kernel lets it grow while much comes. */
+static int buffer_of(int fd)
+{
+	int buffer = 0;
+	socklen_t n = sizeof(buffer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, &n) == 0 ? buffer : 0;
 }
 
 static void begin_turn(struct pace *pace, int64_t now_ms)
@@ -37,11 +49,11 @@ static void begin_turn(struct pace *pace, int64_t now_ms)
 }
 
 /* Whoever is not fast any longer leaves, and comes back with its next PACE_START bytes. */
-static void take_turn(struct pace *pace, int64_t now_ms)
+static void take_turn(const struct pacer *pacer, struct pace *pace, int64_t now_ms)
 {
 	const int64_t elapsed_ms = sp_max64(now_ms - pace->then_ms, 1);
 
-	set_mark(pace, pace_mark(pace->moved - pace->moved_then, elapsed_ms));
+	set_mark(pacer, pace, pace_mark(pace->moved - pace->moved_then, elapsed_ms, buffer_of(pace->fd)));
 	begin_turn(pace, now_ms);
 	if (pace->mark == 0)
 		pace_end(pace);
@@ -64,28 +76,29 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (struct pace *pace = LIST_FIRST(&pacer->fast); pace != NULL; pace = next) {
 		next = LIST_NEXT(pace, turn);
-		take_turn(pace, now_ms);
+		take_turn(pacer, pace, now_ms);
 	}
 	if (!LIST_EMPTY(&pacer->fast) && !set_timer(pacer)) {
 		/* No memory for the timer: nobody may be left with a mark. */
 		while (!LIST_EMPTY(&pacer->fast)) {
-			set_mark(LIST_FIRST(&pacer->fast), 0);
+			set_mark(pacer, LIST_FIRST(&pacer->fast), 0);
 			pace_end(LIST_FIRST(&pacer->fast));
 		}
 	}
 }
 
-void pacer_init(struct pacer *pacer, struct event_base *base)
+void pacer_init(struct pacer *pacer, struct event_base *base, struct counters *counters)
 {
 	LIST_INIT(&pacer->fast);
+	pacer->counters = counters;
 	evtimer_assign(&pacer->on_turn, base, on_turn, pacer);
 }
 
 void pacer_fini(struct pacer *pacer)
 {
-	SP_ASSERT(LIST_EMPTY(&pacer->fast));
-	if (event_initialized(&pacer->on_turn))
-		evtimer_del(&pacer->on_turn);
+	while (!LIST_EMPTY(&pacer->fast))
+		pace_end(LIST_FIRST(&pacer->fast));
+	evtimer_del(&pacer->on_turn);
 }
 
 void pace_begin(struct pace *pace, int fd)
@@ -96,8 +109,10 @@ void pace_begin(struct pace *pace, int fd)
 void pace_note(struct pacer *pacer, struct pace *pace, uint64_t moved, int64_t now_ms)
 {
 	pace->moved = moved;
-	if (pace->watched || moved - pace->moved_then < PACE_START || !set_timer(pacer))
+	if (pace->watched || moved - pace->moved_then < PACE_START)
 		return;
+	if (!set_timer(pacer))
+		return; /* no memory: a later call may have some */
 	begin_turn(pace, now_ms);
 	LIST_INSERT_HEAD(&pacer->fast, pace, turn);
 	pace->watched = true;

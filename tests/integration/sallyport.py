@@ -4,7 +4,9 @@
 import contextlib
 import json
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -327,3 +329,19 @@ def admin_raw(path, text, timeout=10):
         while chunk := sock.recv(65536):
             got += chunk
     return got.decode()
+
+
+@contextlib.contextmanager
+def as_nobody(server, top=None, **settings):
+    """Sallyport before one server: started as root, it has become somebody else."""
+    environment = {"ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":detect_leaks=0"}  # which a process without root cannot
+    top = {"user": "nobody"} | (top or {})
+    front = Sallyport(Configuration((server,), top=top, **settings), environment=environment)
+    nobody = pwd.getpwnam("nobody")
+    os.chown(front.folder, nobody.pw_uid, nobody.pw_gid)
+    try:
+        yield front.start()
+        front.stop()
+    finally:
+        front.kill()
+        shutil.rmtree(front.folder, ignore_errors=True)

@@ -3,9 +3,7 @@
 
 import contextlib
 import os
-import pwd
 import secrets
-import shutil
 import signal
 import ssl
 from pathlib import Path
@@ -14,7 +12,7 @@ import clients
 import pytest
 import tls
 from rude import RudeClient, RudeServer, drain
-from sallyport import SANITIZERS, Configuration, Sallyport
+from sallyport import as_nobody
 from support import eventually, random_bytes, run
 from tls import TlsClient, TlsRudeServer, back_settings, client_context, front_settings, reach
 from tls import authority, before, pair, server_pair  # noqa: F401 (fixtures)
@@ -222,21 +220,6 @@ def test_a_session_without_a_certificate_is_no_way_into_a_listener_that_demands_
         assert strict.events("tls", outcome="failed")
 
 
-@contextlib.contextmanager
-def as_nobody(server, **settings):
-    """Sallyport, started as root, that has become somebody else."""
-    environment = {"ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":detect_leaks=0"}  # which a process without root cannot
-    front = Sallyport(Configuration((server,), **settings), environment=environment)
-    nobody = pwd.getpwnam("nobody")
-    os.chown(front.folder, nobody.pw_uid, nobody.pw_gid)
-    try:
-        yield front.start()
-        front.stop()
-    finally:
-        front.kill()
-        shutil.rmtree(front.folder, ignore_errors=True)
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root")
 def test_keys_of_root_are_renewed_after_root_has_been_given_up(authority, tmp_path):
     folder = tmp_path / "of-root"
@@ -251,7 +234,7 @@ def test_keys_of_root_are_renewed_after_root_has_been_given_up(authority, tmp_pa
     install(authority.issue("sallyport.test", keep="before-drop"))
     path = write_keys(folder / "keys", new_key())
     with RudeServer() as server, as_nobody(
-        server, listener=front_settings(used, "explicit"), top={"user": "nobody", "ticket_keys": str(path)}
+        server, listener=front_settings(used, "explicit"), top={"ticket_keys": str(path)}
     ) as front:
         status = Path(f"/proc/{front.pid}/status").read_text()
         assert "Uid:\t65534\t65534\t65534\t65534" in status, status

@@ -7,11 +7,13 @@ import io
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 from rude import RudeClient, RudeServer, drain, receive_content
-from sallyport import find_release_binary
+from sallyport import as_nobody, find_release_binary
 from support import DIRECT, PATIENCE, eventually, random_bytes
 
 CONTENT = random_bytes(777_777)
@@ -393,6 +395,44 @@ def test_burst_of_a_fast_sender_arrives_whole_though_more_will_come(direction, s
                     assert drain(data) == (b"", "fin")
             client.expect(226)
             client.quit()
+        if not DIRECT:
+            assert front.stats()["sources_paced"] > 0
+
+
+PIPES_OF_ANOTHER_PROCESS = """
+import fcntl, os, resource, sys
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+pipes = [os.pipe()]
+while fcntl.fcntl(pipes[-1][0], fcntl.F_GETPIPE_SZ) >= 65536:
+    pipes.append(os.pipe())
+print("no more", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.proxy
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root")
+@pytest.mark.parametrize("taken", [False, True], ids=["to be had", "all taken"])
+def test_files_arrive_whole_whatever_pipes_the_user_may_have(taken):
+    """An unprivileged user's pipes are limited; beyond they are tiny, and the bytes are copied."""
+    content = random_bytes(3 << 20)
+    with contextlib.ExitStack() as stack:
+        if taken:
+            hog = subprocess.Popen([sys.executable, "-c", PIPES_OF_ANOTHER_PROCESS], user="nobody",
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+            stack.callback(lambda: (hog.communicate(), hog.wait()))
+            assert hog.stdout.readline() == b"no more\n"
+        server = stack.enter_context(RudeServer(files={b"file": content}))
+        front = stack.enter_context(as_nobody(server))
+        client = stack.enter_context(RudeClient(front.host, front.port)).logon()
+        assert client.download("RETR file")[0] == content
+        assert client.upload("STOR other", content).code == 226
+        assert server.wait_upload().content == content
+        client.quit()
+        stats = front.stats()
+        assert (stats["bytes_down"], stats["bytes_up"]) == (len(content), len(content))
+        assert stats["bytes_spliced"] == (0 if taken else 2 * len(content))
 
 
 def test_uploads_reach_the_server_byte_by_byte_too(sallyport):

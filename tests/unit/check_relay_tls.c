@@ -318,8 +318,8 @@ static void relay_all(unsigned how)
 	loop.counters = &counters;
 	loop.scratch = malloc(LOOP_SCRATCH_BYTES);
 	ck_assert_ptr_nonnull(loop.scratch);
-	pipe_pool_init(&loop.pipes);
-	pacer_init(&loop.pacer, loop.base);
+	pipe_pool_init(&loop.pipes, 1);
+	pacer_init(&loop.pacer, loop.base, loop.counters);
 	for (size_t i = 0; i < SP_ARRAY_LEN(sizes); i++) {
 		random_state = 88172645463325252u + how * 1000 + i;
 		loop.now_ms = sp_now_ms();
