@@ -27,7 +27,7 @@ struct relay {
 	struct session_id id;
 	struct pipe_pair pipe;
 	size_t in_pipe;
-	char *rest;	    /* what the sink did not take of the scratch buffer */
+	char *rest;	    /* what the sink did not take of the scratch buffer; kept, for a slow sink does it again */
 	size_t rest_n;
 	size_t rest_at;
 	uint64_t moved;	    /* bytes delivered */

@@ -184,10 +184,12 @@ static enum relay_state pump_splice(struct relay *r)
 
 static bool keep_rest(struct relay *r, const char *from, size_t n)
 {
-	r->rest = malloc(n);
-	if (r->rest == NULL)
-		return false;
-	ledger_add(r->ledger, LEDGER_BUFFER);
+	if (r->rest == NULL) {
+		r->rest = malloc(LOOP_SCRATCH_BYTES);
+		if (r->rest == NULL)
+			return false;
+		ledger_add(r->ledger, LEDGER_BUFFER);
+	}
 	memcpy(r->rest, from, n);
 	r->rest_n = n;
 	r->rest_at = 0;
@@ -209,9 +211,8 @@ static enum step write_rest(struct relay *r)
 		r->rest_at += (size_t)n;
 		count_moved(r, (size_t)n);
 	}
-	free(r->rest);
-	r->rest = NULL;
-	ledger_sub(r->ledger, LEDGER_BUFFER);
+	r->rest_n = 0;
+	r->rest_at = 0;
 	return STEP_MOVED;
 }
 
@@ -242,7 +243,7 @@ static enum relay_state pump_scratch(struct relay *r)
 	while (r->moved < stop_at) {
 		ssize_t n;
 
-		if (r->rest != NULL) {
+		if (r->rest_n > 0) {
 			enum step step = write_rest(r);
 
 			if (step == STEP_FAILED)
@@ -275,8 +276,8 @@ static enum relay_state pump_scratch(struct relay *r)
 			break;
 		}
 	}
-	stream_watch(r->source, r->rest == NULL && !r->source_ended ? STREAM_READ : 0);
-	stream_watch(r->sink, r->rest != NULL ? STREAM_WRITE : 0);
+	stream_watch(r->source, r->rest_n == 0 && !r->source_ended ? STREAM_READ : 0);
+	stream_watch(r->sink, r->rest_n > 0 ? STREAM_WRITE : 0);
 	return RELAY_RUNNING;
 }
 

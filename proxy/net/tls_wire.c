@@ -31,7 +31,7 @@ struct wire {
 	bool eof;	       /* the last read found the end */
 	bool gathering;
 	size_t n;	       /* bytes gathered */
-	unsigned char *gathered; /* GATHER_BYTES; NULL before the first large write */
+	unsigned char *gathered; /* GATHER_BYTES; NULL before a large write: a connection may have it for what is unsent */
 };
 
 /* What of a large write lies in the gathered bytes. */
@@ -64,12 +64,22 @@ static bool is_blocked(ssize_t result)
 
 /* --- what the socket did not take --------------------------------------------------------- */
 
-void tls_wire_forget(struct tls_conn *conn)
+/* The thread's next large write may use its memory. */
+static void drop_unsent(struct tls_conn *conn)
 {
-	free(conn->unsent);
+	if (wire != NULL && wire->gathered == NULL)
+		wire->gathered = conn->unsent;
+	else
+		free(conn->unsent);
 	conn->unsent = NULL;
 	conn->unsent_n = 0;
 	conn->unsent_at = 0;
+}
+
+void tls_wire_forget(struct tls_conn *conn)
+{
+	if (conn->unsent != NULL)
+		drop_unsent(conn);
 	conn->owed = 0;
 }
 
@@ -83,21 +93,19 @@ static int send_unsent(struct tls_conn *conn, int fd)
 			return -1;
 		conn->unsent_at += (size_t)put;
 	}
-	free(conn->unsent);
-	conn->unsent = NULL;
+	drop_unsent(conn);
 	return 1;
 }
 
-static bool keep_unsent(struct tls_conn *conn, const unsigned char *from, size_t n)
+/* All that is gathered, but for the first `sent` bytes. */
+static void keep_unsent(struct tls_conn *conn, size_t sent)
 {
 	SP_ASSERT(conn->unsent == NULL);
-	conn->unsent = malloc(n);
-	if (conn->unsent == NULL)
-		return false;
-	memcpy(conn->unsent, from, n);
-	conn->unsent_n = n;
-	conn->unsent_at = 0;
-	return true;
+	conn->unsent = wire->gathered;
+	conn->unsent_n = wire->n;
+	conn->unsent_at = sent;
+	wire->gathered = NULL;
+	wire->n = 0;
 }
 
 /* --- the BIO ---------------------------------------------------------------------------------- */
@@ -254,10 +262,7 @@ static ssize_t send_records(struct tls_conn *conn, const struct records *records
 	for (size_t i = 0; i < records->n && records->wire_end[i] <= (size_t)put; i++)
 		gone = records->plain_end[i];
 	if ((size_t)put < wire->n) {
-		if (!keep_unsent(conn, wire->gathered + put, wire->n - (size_t)put)) {
-			errno = ENOMEM;
-			return -1;
-		}
+		keep_unsent(conn, (size_t)put);
 		conn->owed = records->plain_end[records->n - 1] - gone;
 	}
 	if (gone > 0)
@@ -290,6 +295,10 @@ ssize_t tls_wire_write(struct tls_conn *conn, const void *from, size_t n, int *r
 	if (gone > 0) {
 		conn->owed -= gone;
 		return (ssize_t)gone;
+	}
+	if (!can_gather()) {
+		errno = ENOMEM;
+		return -1;
 	}
 	*refused = encrypt(conn, from, n, &records);
 	if (records.n > 0) {
