@@ -25,7 +25,6 @@ void *block_pool_take(struct block_pool *pool) SP_EXCLUDES(sp_any_shard);
 void block_pool_give(struct block_pool *pool, void *block) SP_EXCLUDES(sp_any_shard);
 /* Whether an address is within the pool. */
 bool block_pool_has(const struct block_pool *pool, const void *address);
-size_t block_pool_size(const struct block_pool *pool);
 
 /*
  * From time to time: where no block was taken since the last call, the pages of

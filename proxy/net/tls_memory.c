@@ -31,31 +31,44 @@ static const struct size_class classes[] = { { 3072, 4096 }, { 16384, 24576 } };
 /* Made before any thread is, and never freed: OpenSSL may give back as late as it likes. */
 static struct block_pool *pools[SP_ARRAY_LEN(classes)];
 
-static struct block_pool *pool_for(size_t n)
+/*
+ * One block of each size is the thread's own while it is free: a message of a
+ * connection at rest needs one for a moment, and must not wait for other
+ * threads. A thread that ends leaves its blocks behind; ours end with the
+ * process.
+ */
+static _Thread_local void *spare[SP_ARRAY_LEN(classes)];
+
+/* Of which size, or SP_ARRAY_LEN(classes). */
+static size_t class_for(size_t n)
 {
-	for (size_t i = 0; i < SP_ARRAY_LEN(classes); i++) {
-		if (n > classes[i].over && n <= classes[i].size)
-			return pools[i];
-	}
-	return NULL;
+	size_t i = 0;
+
+	while (i < SP_ARRAY_LEN(classes) && (n <= classes[i].over || n > classes[i].size))
+		i++;
+	return i;
 }
 
-static struct block_pool *pool_of(const void *p)
+static size_t class_of(const void *p)
 {
-	for (size_t i = 0; i < SP_ARRAY_LEN(classes); i++) {
-		if (block_pool_has(pools[i], p))
-			return pools[i];
-	}
-	return NULL;
+	size_t i = 0;
+
+	while (i < SP_ARRAY_LEN(classes) && !block_pool_has(pools[i], p))
+		i++;
+	return i;
 }
 
 static void *take(size_t n, const char *file, int line)
 {
-	struct block_pool *pool = pool_for(n);
-	void *p = pool != NULL ? block_pool_take(pool) : NULL;
+	size_t i = class_for(n);
+	void *p = NULL;
 
 	(void)file;
 	(void)line;
+	if (i < SP_ARRAY_LEN(classes)) {
+		p = spare[i] != NULL ? spare[i] : block_pool_take(pools[i]);
+		spare[i] = NULL;
+	}
 	if (p == NULL && n > 0)
 		p = malloc(n);
 	return p;
@@ -63,19 +76,21 @@ static void *take(size_t n, const char *file, int line)
 
 static void give(void *p, const char *file, int line)
 {
-	struct block_pool *pool = pool_of(p);
+	size_t i = class_of(p);
 
 	(void)file;
 	(void)line;
-	if (pool != NULL)
-		block_pool_give(pool, p);
-	else
+	if (i == SP_ARRAY_LEN(classes))
 		free(p);
+	else if (spare[i] == NULL)
+		spare[i] = p;
+	else
+		block_pool_give(pools[i], p);
 }
 
 static void *resize(void *p, size_t n, const char *file, int line)
 {
-	struct block_pool *pool = pool_of(p);
+	size_t i = class_of(p);
 	void *moved;
 
 	if (p == NULL)
@@ -84,15 +99,15 @@ static void *resize(void *p, size_t n, const char *file, int line)
 		give(p, file, line);
 		return NULL;
 	}
-	if (pool == NULL)
+	if (i == SP_ARRAY_LEN(classes))
 		return realloc(p, n);
-	if (n <= block_pool_size(pool))
+	if (n <= classes[i].size)
 		return p;
 	moved = take(n, file, line);
 	if (moved == NULL)
 		return NULL;
-	memcpy(moved, p, block_pool_size(pool));
-	block_pool_give(pool, p);
+	memcpy(moved, p, classes[i].size);
+	give(p, file, line);
 	return moved;
 }
 

@@ -70,11 +70,6 @@ bool block_pool_has(const struct block_pool *pool, const void *address)
 	return at >= first && at - first < pool->size * BLOCK_POOL_MAX;
 }
 
-size_t block_pool_size(const struct block_pool *pool)
-{
-	return pool->size;
-}
-
 void *block_pool_take(struct block_pool *pool)
 {
 	void *block = NULL;
