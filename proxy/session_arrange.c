@@ -173,7 +173,7 @@ static unsigned methods_of_server(struct session *s, enum verb client_verb)
 /* A listener of ours for the server, and the command that tells it where. */
 static bool offer_port(struct session *s, enum method method)
 {
-	const struct data_source local = { *server_local(s), s->server_config->transparent };
+	const struct data_source local = { .address = *server_local(s), .transparent = s->server_config->transparent };
 	const struct data_peers peers = { .peer = s->info.server };
 	char address[FTP_ADDRESS_TEXT_MAX];
 	char line[FTP_ADDRESS_TEXT_MAX + 8];

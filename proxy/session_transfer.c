@@ -166,6 +166,7 @@ void transfer_dial_server(struct session *s)
 		const struct data_source source = session_source(s);
 
 		data_dial(t->data, SIDE_SERVER, &source);
+		source.nodelay = s->server_config->proxy_protocol_data;
 	}
 }
 

@@ -68,6 +68,7 @@ struct data_peers {
 struct data_source {
 	struct netaddr address; /* AF_UNSPEC: any; its port 0: any */
 	bool transparent;	/* not an address of this host */
+	bool nodelay;		/* something will be said there before the file: it must not wait (TCP_NODELAY) */
 };
 
 struct data_side {

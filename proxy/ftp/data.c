@@ -476,6 +476,7 @@ void data_dial(struct data *data, enum side which, const struct data_source *sou
 	struct connect_options options = {
 		.source = source->address,
 		.transparent = source->transparent,
+		.nodelay = source->nodelay,
 	};
 
 	SP_ASSERT(side->state == DATA_ARRANGED);
