@@ -111,6 +111,7 @@ struct transfer {
 	bool answered;	       /* the client has its final reply; the server's will be swallowed */
 	bool ended;	       /* no more data will move: data_end is known */
 	bool grace;	       /* an upload's data ended just now; on_grace is pending */
+	bool brief_grace;      /* it is one turn of the loop */
 	struct event on_grace;
 	bool abor_sent;
 	bool abor_by_client;   /* the client said ABOR and waits for its reply */

@@ -24,8 +24,9 @@
 
 /* How long the end of an upload waits for what the control connection says. */
 #define UPLOAD_GRACE_MS 5
-/* An upload whose bytes and end came within this was sent as a whole. */
-#define UPLOAD_AT_ONCE_MS 1
+/* A file of no more than this, that was passed on within this of its first byte, and its end with it, came as a whole. */
+#define UPLOAD_AT_ONCE_BYTES 65536
+#define UPLOAD_AT_ONCE_MS    1
 
 static const struct data_ops data_ops;
 
@@ -163,10 +164,10 @@ void transfer_dial_server(struct session *s)
 	struct transfer *t = s->transfer;
 
 	if (t != NULL && t->prepared && t->data->sides[SIDE_SERVER].state == DATA_ARRANGED) {
-		const struct data_source source = session_source(s);
+		struct data_source source = session_source(s);
 
-		data_dial(t->data, SIDE_SERVER, &source);
 		source.nodelay = s->server_config->proxy_protocol_data;
+		data_dial(t->data, SIDE_SERVER, &source);
 	}
 }
 
@@ -352,10 +353,14 @@ static void on_side(void *owner, enum side side, int error)
  * The FIN of an upload's data connection proves nothing by itself: a client that
  * dies sends it as well, some microseconds before that of its control
  * connection; and an ABOR may be on its way. So the end is passed on to the
- * server UPLOAD_GRACE_MS later, when the control connection has been read. What
- * came as one piece with its end, and an end that TLS vouches for, wait for one
- * turn of the loop only: many small files must not take 5 ms each.
+ * server UPLOAD_GRACE_MS later, when the control connection has been read. (Not
+ * even close_notify proves more: clients send it when they give up, too.) A
+ * small file that came as one piece with its end waits for one turn of the loop
+ * only, if the control connection is silent then: many small files must not
+ * take 5 ms each.
  */
+static bool arm_grace(struct session *s);
+
 static void on_grace(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *s = arg;
@@ -368,6 +373,11 @@ static void on_grace(evutil_socket_t fd, short what, void *arg)
 	s->loop->now_ms = sp_now_ms();
 	t->grace = false;
 	n = recv(s->client.stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	if (t->brief_grace && n > 0) {
+		t->brief_grace = false;
+		if (arm_grace(s))
+			return;
+	}
 	if (s->client_eof || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		transfer_data_ended(s, DATA_SOURCE_FAILED);
 	else
@@ -376,28 +386,25 @@ static void on_grace(evutil_socket_t fd, short what, void *arg)
 	session_settle(s);
 }
 
-static bool end_was_meant(const struct session *s)
+static bool arm_grace(struct session *s)
 {
-	const struct transfer *t = s->transfer;
-	const struct stream *client = &t->data->sides[SIDE_CLIENT].stream;
-	const struct relay *relay = &t->data->relay;
+	struct transfer *t = s->transfer;
+	const struct timeval grace = { 0, t->brief_grace ? 0 : UPLOAD_GRACE_MS * 1000 };
 
-	if (stream_is_tls(client) && !tls_was_cut(client))
-		return true;
-	return relay->moved > 0 && s->loop->now_ms - relay->first_byte_ms <= UPLOAD_AT_ONCE_MS;
+	t->grace = event_add(&t->on_grace, &grace) == 0;
+	return t->grace;
 }
 
 static void begin_grace(struct session *s)
 {
 	struct transfer *t = s->transfer;
-	const struct timeval grace = { 0, end_was_meant(s) ? 0 : UPLOAD_GRACE_MS * 1000 };
+	const struct relay *relay = &t->data->relay;
 
-	t->grace = true;
+	t->brief_grace = relay->moved > 0 && relay->moved <= UPLOAD_AT_ONCE_BYTES &&
+			 s->loop->now_ms - relay->first_byte_ms <= UPLOAD_AT_ONCE_MS;
 	evtimer_assign(&t->on_grace, s->loop->base, on_grace, s);
-	if (event_add(&t->on_grace, &grace) != 0) {
-		t->grace = false;
+	if (!arm_grace(s))
 		transfer_data_ended(s, DATA_LOCAL_ERROR);
-	}
 }
 
 void transfer_end_grace(struct transfer *t)

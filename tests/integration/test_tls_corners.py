@@ -155,6 +155,25 @@ def test_reset_of_an_upload_is_passed_on(secured, trio):
     assert put(client, "STOR up", CONTENT).code == 226
 
 
+@SECURED
+def test_end_of_an_upload_proves_nothing_when_the_client_breaks_off(secured, trio):
+    """close_notify neither: there are clients that say it when they give up."""
+    server, _, client = trio(secured)
+    raw = client.open_data()
+    client.ask("STOR up", 150)
+    data = client.secure_data(raw) if isinstance(client, TlsClient) else raw
+    data.sendall(CONTENT)
+    eventually(lambda: server.uploads and server.uploads[-1].size == len(CONTENT))
+    if isinstance(client, TlsClient):
+        data.setblocking(False)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            data.unwrap()
+    data.close()
+    client.close()
+    assert server.wait_upload(timeout=5).end == RST
+    assert b"up" not in server.files
+
+
 def test_servers_that_never_say_close_notify_are_believed_by_their_226(trio):
     """Old servers do not; the client gets an orderly end all the same, and no end at all without the 226."""
     server, _, client = trio("both", {"RETR": [lambda s, a: s.server.on_retr(s, a)] * 2 + ["451 Disk error"]})

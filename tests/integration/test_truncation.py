@@ -350,6 +350,19 @@ def test_fin_of_an_upload_proves_nothing_when_the_client_breaks_off(end, pair):
     assert b"file" not in server.files
 
 
+@pytest.mark.parametrize("size", [1, 5000])
+@pytest.mark.parametrize("end", [reset_control_then_data, abor_behind_another_command, abor_with_a_bare_lf])
+def test_small_upload_is_not_stored_when_the_client_has_broken_off(end, size, pair):
+    """It comes as one piece with its end, but that is not the last word."""
+    server, _, client = pair()
+    data = client.open_data()
+    client.ask("STOR file", 150)
+    data.sendall(b"x" * size)
+    end(client, data)
+    assert server.wait_upload(timeout=5).end == RST
+    assert b"file" not in server.files
+
+
 @pytest.mark.parametrize("end", ["fin", "rst"])
 def test_client_goes_away_in_a_download_so_that_the_server_is_free_at_once(end, pair):
     server, front, client = pair({"RETR": stalled(1000)})
