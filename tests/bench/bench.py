@@ -260,6 +260,8 @@ def main():
         try:
             bench.run()
         except (KeyboardInterrupt, SystemExit) as why:
+            if not bench.runs:
+                raise
             stopped = why  # what has been measured is written all the same
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)

@@ -67,6 +67,8 @@ class Allocations:
             file.write(bytes(struct.calcsize(self._form)))
         os.chmod(self._path, 0o666)  # a peer may have given up its rights
         library = os.path.join(os.path.abspath(context.bin_dir), "libbench_allocs.so")
+        if not os.path.exists(library):
+            raise SystemExit("bench: %s is not built" % library)
         self.environment = {"LD_PRELOAD": library, "BENCH_ALLOCS": self._path}
         self._before = ()
 

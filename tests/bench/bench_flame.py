@@ -87,9 +87,11 @@ def _sample(context, peer, instance, workload, settings):
         pids = ",".join(map(str, instance.group.pids()))
         with subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-g", "-o", data, "-p", pids],
                               stderr=subprocess.DEVNULL) as perf:
-            time.sleep(0.5)  # until it has taken hold
-            bench_workloads.check(workload, load.go())
-            perf.send_signal(signal.SIGINT)
+            try:
+                time.sleep(0.5)  # until it has taken hold
+                bench_workloads.check(workload, load.go())
+            finally:
+                perf.send_signal(signal.SIGINT)  # or the end of this block would wait for it for ever
         shown = subprocess.run(["perf", "script", "-i", data, "-F", "ip,sym,dso"], check=True, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError) as error:
