@@ -82,7 +82,7 @@ void log_write(struct event_queue *queue, enum event_level level, const char *fo
 size_t event_queue_take(struct event_queue *queue, struct sp_event out[], size_t n, int64_t wait_ms)
     SP_EXCLUDES(sp_any_shard);
 
-#define EVENT_NAP_MS 5
+#define EVENT_NAP_MS 10
 
 struct event_queue_stats {
 	uint64_t emitted; /* taken into the ring */

@@ -344,13 +344,12 @@ static void put_digits(char *p, int64_t v, int digits)
 	}
 }
 
-void time_format_utc(int64_t wall_ms, char buf[TIME_TEXT_MAX])
+static void format_second(int64_t seconds, char buf[TIME_TEXT_MAX])
 {
 	/* Days since 0000-03-01 in eras of 400 years; a year begins in March, so that the leap day
 	 * is its last. */
-	int64_t ms = sp_min64(sp_max64(wall_ms, 0), INT64_C(253402300799999));
-	int64_t second = ms / 1000 % 86400;
-	int64_t days = ms / 86400000 + 719468;
+	int64_t second = seconds % 86400;
+	int64_t days = seconds / 86400 + 719468;
 	int64_t era = days / 146097;
 	int64_t in_era = days % 146097;
 	int64_t year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
@@ -367,6 +366,22 @@ void time_format_utc(int64_t wall_ms, char buf[TIME_TEXT_MAX])
 	put_digits(buf + 11, second / 3600, 2);
 	put_digits(buf + 14, second / 60 % 60, 2);
 	put_digits(buf + 17, second % 60, 2);
+}
+
+void time_format_utc(int64_t wall_ms, char buf[TIME_TEXT_MAX])
+{
+	/* Many lines are written in one second. */
+	static _Thread_local struct {
+		int64_t seconds;
+		char text[TIME_TEXT_MAX];
+	} last = { .seconds = -1 };
+	int64_t ms = sp_min64(sp_max64(wall_ms, 0), INT64_C(253402300799999));
+
+	if (ms / 1000 != last.seconds) {
+		last.seconds = ms / 1000;
+		format_second(last.seconds, last.text);
+	}
+	memcpy(buf, last.text, TIME_TEXT_MAX);
 	put_digits(buf + 20, ms % 1000, 3);
 }
 
