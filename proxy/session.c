@@ -207,11 +207,18 @@ static void refuse(struct loop *loop, int fd, const struct listener_config *list
 	close(fd);
 }
 
+void session_say_now(struct session *s)
+{
+	/* What fails, or does not fit, is found by session_settle(). */
+	(void)!control_flush(&s->client);
+}
+
 void session_greet(struct session *s)
 {
 	struct sp_event event;
 
 	session_say(s, 220, s->listener->greeting);
+	session_say_now(s);
 	session_log_event(s, &event, EVENT_SESSION_START);
 	event_emit(s->loop->events, &event);
 }
@@ -334,6 +341,7 @@ void session_end(struct session *s, enum end_reason reason)
 	struct loop *loop = s->loop;
 	bool server_gone = reason == END_SERVER_CLOSED || reason == END_SERVER_421 || s->server_eof ||
 			   (reason == END_CLIENT_QUIT && s->purpose == PURPOSE_NONE);
+	bool goodbye = reason == END_CLIENT_QUIT && s->transfer == NULL; /* the client need not wait for the rest */
 
 	SP_ASSERT_UNLOCKED();
 	if (s->ending)
@@ -342,9 +350,12 @@ void session_end(struct session *s, enum end_reason reason)
 	atomic_store_explicit(&s->live->place, PLACE_ENDING, memory_order_relaxed);
 	waiting_close(s);
 	logon_free(s);
+	if (goodbye)
+		end_client(s, reason);
 	session_drop_server(s, server_gone);
 	transfer_free(s);
-	end_client(s, reason);
+	if (!goodbye)
+		end_client(s, reason);
 	line_fini(&s->lines);
 	proxy_reader_fini(&s->header);
 	queue_free(s);

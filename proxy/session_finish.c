@@ -152,7 +152,7 @@ static void answer(struct session *s)
 		session_say(s, reply.code, reply.text);
 	/* An upload's client may still be sending: it is to read this before its connection breaks. */
 	if (t->direction == TRANSFER_UP && !s->no_memory)
-		(void)!control_flush(&s->client);
+		session_say_now(s);
 }
 
 static void finish(struct session *s)

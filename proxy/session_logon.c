@@ -312,6 +312,7 @@ static void logged_on(struct session *s)
 	if (pool_ledger_served(s->pool->ledger, &s->slot, response_time(s)))
 		server_is_back(s);
 	session_publish(s);
+	session_say_now(s);
 	emit_logged_on(s);
 	memory_note_server(s);
 	logon_free(s);

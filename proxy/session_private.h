@@ -228,6 +228,8 @@ void session_publish(struct session *s);
 void session_reply(struct session *s, int code, const char *format, ...) SP_PRINTF(3, 4);
 /* The same for a text as it is; of one that is too long the beginning. */
 void session_say(struct session *s, int code, const char *text);
+/* Writes what is queued for the client before other work is done; session_settle() writes it otherwise. */
+void session_say_now(struct session *s);
 /* Queues bytes as they are. */
 void session_to_client(struct session *s, struct span bytes);
 /* The outstanding command is answered. */
