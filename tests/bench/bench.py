@@ -161,7 +161,7 @@ def machine():
                          if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return {"cpu": model, "cpus": len(os.sched_getaffinity(0)), "kernel": platform.release(),
+    return {"cpu": model, "cpus": len(os.sched_getaffinity(0)), "kernel": platform.release().split("-")[0],
             "date": time.strftime("%Y-%m-%d")}
 
 

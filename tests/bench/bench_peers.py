@@ -79,6 +79,7 @@ class Peer:
     user = "bench"
     tls = None  # None, "explicit" or "implicit": how its clients speak TLS
     no_prot = False
+    modes = None  # of workloads for which it makes sense; None: all
     beside_tls_only = False  # a yardstick for the TLS workloads, whether it speaks TLS or not
     max_sessions = None
     max_sessions_why = ""
@@ -310,6 +311,7 @@ class Sallyport(Peer):
     title = "Sallyport"
     address = "127.0.18.1"
     tls = "explicit"
+    pool = ""
 
     def missing(self, context):
         if not context.sallyport or not os.path.exists(context.sallyport):
@@ -333,12 +335,23 @@ listener bench {{
     {tls}
 }}
 pool origin {{
+    {self.pool}
     server origin {{ address = "{ORIGIN}:{ORIGIN_PORT}" }}
 }}
 policy default {{ idle_timeout = {int(idle_timeout)}s }}
 route {{ pool = origin  policy = default }}
 """)
         return [context.sallyport, "-c", path]
+
+
+class SallyportEarly(Sallyport):
+    """The same with the one setting that speaks of logons only."""
+
+    name = "sallyport-early"
+    title = "Sallyport, early_connect"
+    address = "127.0.19.1"
+    modes = ("logon",)
+    pool = "early_connect = yes"
 
 
 class Direct(Peer):
@@ -353,7 +366,7 @@ class Direct(Peer):
 
 
 ALL = (BareRelay(), CopyRelay(), HAProxy(), HAProxyTuned(), Squid(), SuSE(), ProFTPD(), Sallyport(),
-       Direct())
+       SallyportEarly(), Direct())
 BY_NAME = {peer.name: peer for peer in ALL}
 DEFAULT = [peer.name for peer in ALL]
 

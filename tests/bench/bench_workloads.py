@@ -64,6 +64,7 @@ ALL = (
     Workload("retr-8", "RETR bulk, 8 streams", "CPU s/GiB", "retr", 8, size=_bulk(8), quick=True),
     Workload("stor-1", "STOR bulk, 1 stream", "CPU s/GiB", "stor", 1, size=_bulk(1)),
     Workload("stor-8", "STOR bulk, 8 streams", "CPU s/GiB", "stor", 8, size=_bulk(8)),
+    Workload("noop-10", "NOOP, 10 sessions", "CPU µs", "noop", 10, group="scale", only=SCALE_PEERS),
     Workload("noop-1000", "NOOP, 1,000 sessions", "CPU µs", "noop", 1000, group="scale",
              only=SCALE_PEERS),
     Workload("noop-9000", "NOOP, 9,000 sessions", "CPU µs", "noop", 9000, group="scale",
@@ -234,6 +235,8 @@ def measure(context, peer, instance, workload, settings):
 def can(peer, workload):
     """Why not, or None."""
     if workload.only is not None and peer.name not in workload.only:
+        return NOT_ASKED
+    if peer.modes is not None and workload.mode not in peer.modes:
         return NOT_ASKED
     return peer.variant_missing(workload.variant)
 
