@@ -171,6 +171,9 @@ static enum relay_state pump_splice(struct relay *r)
 			return over(r, RELAY_SINK_FAILED);
 		}
 	}
+	/* The last bytes may be those that this call may move at most: nothing more will wake it. */
+	if (r->source_ended && r->in_pipe == 0)
+		return over(r, RELAY_COMPLETE);
 	/*
 	 * With the sink blocked and anything in the pipe, "the source is blocked"
 	 * may mean "the pipe is full" (of pages, if not of bytes): watching the

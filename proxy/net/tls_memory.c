@@ -80,6 +80,7 @@ static void give(void *p, const char *file, int line)
 
 	(void)file;
 	(void)line;
+	SP_ASSERT(i == SP_ARRAY_LEN(classes) || p != spare[i]);
 	if (i == SP_ARRAY_LEN(classes))
 		free(p);
 	else if (spare[i] == NULL)
