@@ -20,6 +20,7 @@ struct control {
 	uint32_t out_n; /* bytes in it */
 	uint32_t out_at; /* of these, written */
 	uint32_t out_cap;
+	int broken;	/* 0, or the -errno that broke it */
 };
 
 void control_init(struct control *c);
@@ -30,7 +31,10 @@ void control_fini(struct control *c);
 /* Appends to what is to be written; nothing is written before control_flush(). False: no memory. */
 SP_MUSTCHECK bool control_send(struct control *c, struct span bytes);
 
-/* Writes what the stream takes: 0 (all written), -EAGAIN (watch for STREAM_WRITE), or another -errno (broken). */
+/*
+ * Writes what the stream takes: 0 (all written), -EAGAIN (watch for STREAM_WRITE), or another -errno: broken, and each
+ * later call says the same, since the kernel tells what broke a connection only once.
+ */
 SP_MUSTCHECK int control_flush(struct control *c);
 /* The same when the connection is closed next: the last bytes and the FIN share a segment. */
 SP_MUSTCHECK int control_flush_last(struct control *c);

@@ -59,9 +59,13 @@ typedef ssize_t write_fn(struct stream *s, const void *from, size_t n);
 
 static int flush_by(struct control *c, write_fn *write_out)
 {
+	if (c->broken != 0)
+		return c->broken;
 	while (c->out_at < c->out_n) {
 		ssize_t n = write_out(&c->stream, c->out + c->out_at, c->out_n - c->out_at);
 
+		if (n < 0 && n != -EAGAIN)
+			c->broken = (int)n;
 		if (n < 0)
 			return (int)n;
 		c->out_at += (uint32_t)n;
