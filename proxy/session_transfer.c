@@ -349,6 +349,8 @@ static void on_side(void *owner, enum side side, int error)
 	session_settle(s);
 }
 
+static bool arm_grace(struct session *s);
+
 /*
  * The FIN of an upload's data connection proves nothing by itself: a client that
  * dies sends it as well, some microseconds before that of its control
@@ -359,8 +361,6 @@ static void on_side(void *owner, enum side side, int error)
  * only, if the control connection is silent then: many small files must not
  * take 5 ms each.
  */
-static bool arm_grace(struct session *s);
-
 static void on_grace(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *s = arg;

@@ -29,7 +29,7 @@
 #define PACE_GATHER_MS 2
 #define PACE_START     (1024 * 1024)	/* bytes of a source before it is looked at */
 #define PACE_MARK_MIN  (64 * 1024)	/* bytes; a smaller mark would save nothing */
-#define PACE_MARK_MAX  (512 * 1024)
+#define PACE_MARK_MAX  (512 * 1024)	/* bytes */
 
 /* Of one source. */
 struct pace {
@@ -38,8 +38,8 @@ struct pace {
 	int fd;
 	int mark;		/* bytes; 0: none has been set */
 	uint64_t moved;		/* bytes relayed in all */
-	uint64_t moved_then;	/* at the beginning of the turn */
-	int64_t then_ms;
+	uint64_t moved_then;	/* bytes, at the beginning of the turn */
+	int64_t then_ms;	/* when that was */
 };
 
 struct pacer {
@@ -48,14 +48,19 @@ struct pacer {
 	struct counters *counters;
 };
 
+/* One a worker; base and counters are its worker's and outlive it. */
 void pacer_init(struct pacer *pacer, struct event_base *base, struct counters *counters);
-/* No source is watched any longer. */
+/* No source is watched any longer; before the base is freed. */
 void pacer_fini(struct pacer *pacer);
 
 /* A source begins: a connected TCP socket, which is the caller's and stays open until pace_end(). */
 void pace_begin(struct pace *pace, int fd);
 
-/* `moved` bytes have been relayed in all. Cheap; call it whenever it has become more. */
+/*
+ * `moved` bytes have been relayed in all, at now_ms (sp_now_ms()). Cheap; call
+ * it whenever it has become more. Cannot fail: without memory for the timer, or
+ * where the kernel refuses a mark, the source is read as others are.
+ */
 void pace_note(struct pacer *pacer, struct pace *pace, uint64_t moved, int64_t now_ms);
 
 /* The source is over; a mark stays, for the socket is closed next. Idempotent. */

@@ -47,7 +47,11 @@ void pipe_pool_fini(struct pipe_pool *pool);
 SP_MUSTCHECK int pipe_pool_get(struct pipe_pool *pool, struct pipe_pair *out, struct ledger *ledger,
 			       struct session_id id);
 
-/* Makes a pipe of the pool larger, if it may be; bytes may be in it. */
+/*
+ * Makes a pipe of the pool larger, if it may be; bytes may be in it. Whatever
+ * comes of it is in pipe->capacity; a refusal by the kernel is remembered until
+ * the pipe is given back.
+ */
 void pipe_pool_grow(struct pipe_pool *pool, struct pipe_pair *pipe);
 
 /* Gives it back; with `empty` false it is closed instead. *pipe becomes none; none is fine. */

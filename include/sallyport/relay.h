@@ -4,8 +4,9 @@
  *
  * Knows nothing of FTP: it is told when to start and says how it ended. Two
  * ways to move: splice(2) through a pipe (plain to plain), or the worker's
- * scratch buffer (TLS on a side, or no splice). Between events it holds a pipe
- * or a small remainder, never a big buffer. It closes neither stream.
+ * scratch buffer (TLS on a side, or no splice). Between events it holds a pipe,
+ * or once its sink has not kept up a buffer of LOOP_SCRATCH_BYTES, until it
+ * stops. It closes neither stream.
  * Thread: the session's worker.
  */
 #ifndef SALLYPORT_RELAY_H

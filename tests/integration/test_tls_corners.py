@@ -140,15 +140,20 @@ def test_we_are_tls_server_here_and_tls_client_there_whoever_connects(mode, way,
     assert server.data_resumed == [True] * 4
 
 
-@SECURED
-def test_reset_of_an_upload_is_passed_on(secured, trio):
-    server, _, client = trio(secured)
+def begin_upload(server, client, content):
+    """All of it is sent, and has come; the data connection is still open."""
     raw = client.open_data()
     client.ask("STOR up", 150)
     data = client.secure_data(raw) if isinstance(client, TlsClient) else raw
-    data.sendall(b"x" * 1000)
-    eventually(lambda: server.uploads and server.uploads[-1].size == 1000)
-    reset(data)
+    data.sendall(content)
+    eventually(lambda: server.uploads and server.uploads[-1].size == len(content))
+    return data
+
+
+@SECURED
+def test_reset_of_an_upload_is_passed_on(secured, trio):
+    server, _, client = trio(secured)
+    reset(begin_upload(server, client, b"x" * 1000))
     client.expect(426)
     assert server.wait_upload().end == RST
     assert b"up" not in server.files
@@ -159,11 +164,7 @@ def test_reset_of_an_upload_is_passed_on(secured, trio):
 def test_end_of_an_upload_proves_nothing_when_the_client_breaks_off(secured, trio):
     """close_notify neither: there are clients that say it when they give up."""
     server, _, client = trio(secured)
-    raw = client.open_data()
-    client.ask("STOR up", 150)
-    data = client.secure_data(raw) if isinstance(client, TlsClient) else raw
-    data.sendall(CONTENT)
-    eventually(lambda: server.uploads and server.uploads[-1].size == len(CONTENT))
+    data = begin_upload(server, client, CONTENT)
     if isinstance(client, TlsClient):
         data.setblocking(False)
         with contextlib.suppress(ssl.SSLWantReadError):
